@@ -1,0 +1,105 @@
+// Package dataplane moves subscribers' packets between L2TP and the core.
+// Plane is the contract; New makes the userspace plane (UDP sockets and a
+// multi-queue TUN); planetest has its in-memory twin.
+package dataplane
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// Key names a session on this node: the index of the local address in
+// Plane.Listeners, and the tunnel and session ids that we chose.
+type Key struct {
+	Listener, Tunnel, Session uint16
+}
+
+// Session is all that the plane needs to forward for one session.
+type Session struct {
+	Key
+	// Peer is where the LAC's end of the tunnel is, and PeerTunnel and
+	// PeerSession the ids it chose.
+	Peer                    netip.AddrPort
+	PeerTunnel, PeerSession uint16
+	// SendSequence puts Ns and Nr into data headers (RFC 2661 section 5.4).
+	SendSequence bool
+	// SendAddress puts FF 03 before the PPP protocol; unset when ACFC was negotiated.
+	SendAddress bool
+	// CompressProtocol sends one-octet PPP protocols (PFC).
+	CompressProtocol bool
+	// Address is the subscriber's; a packet from it must come from Address
+	// or one of Routes, and packets to these go to it.
+	Address netip.Addr
+	Routes  []netip.Prefix
+	// MTU is the largest IP packet that the subscriber takes; larger ones
+	// are fragmented, or answered with ICMP too-big when they may not be.
+	MTU uint16
+	// MSS clamps TCP's maximum segment size both ways; 0 leaves it alone.
+	MSS uint16
+}
+
+// Counters count IP octets and packets: In came from the subscriber and was
+// forwarded, Out was sent to it. Spoofed counts packets dropped because
+// their source was not the subscriber's.
+type Counters struct {
+	InOctets, InPackets, OutOctets, OutPackets uint64
+	Spoofed                                    uint64
+}
+
+// Datagram is one L2TP datagram, header included.
+type Datagram struct {
+	Listener uint16
+	Peer     netip.AddrPort
+	B        []byte
+}
+
+// Handler takes what the plane does not forward itself: control messages,
+// PPP frames that are not IP, and data of sessions it does not know.
+type Handler interface {
+	// Datagrams is called by the plane's reader goroutines, one at a time for each shard.
+	// The datagrams are only lent: B is valid until Datagrams returns.
+	// shard is the one that ShardOf names for the datagram's ids where the
+	// kernel could steer it, else any.
+	Datagrams(shard int, batch []Datagram)
+}
+
+// Plane forwards packets. All methods but Start and Close may be called from any
+// goroutine.
+type Plane interface {
+	// Listeners are the local addresses, in the order that Key.Listener counts.
+	Listeners() []netip.AddrPort
+	// Shards is how many readers there are; ids are steered by ShardOf.
+	Shards() int
+	// Start begins to read; called once.
+	Start(Handler) error
+	// Add makes sessions known; a known key is replaced and keeps its counters.
+	Add([]Session) error
+	// Remove forgets sessions and puts the final counters of keys[i] into out[i].
+	Remove(keys []Key, out []Counters)
+	// Counters puts the counters of keys[i] into out[i]; zero for unknown keys.
+	Counters(keys []Key, out []Counters)
+	// Send sends datagrams from their listener's address, as shard. What the
+	// kernel would not take is dropped and counted: the peer retransmits.
+	// The plane keeps no reference to batch.
+	Send(shard int, batch []Datagram)
+	// Stats are the plane's own counters since Start.
+	Stats() Stats
+	// Close stops the readers and waits for them.
+	Close() error
+}
+
+// Stats counts what no session owns.
+type Stats struct {
+	// Datagrams received and sent by the sockets, in all.
+	Received, Sent uint64
+	// SendDropped were refused by the kernel; Malformed had no valid L2TP
+	// header; NoSession came from the core for no subscriber's address.
+	SendDropped, Malformed, NoSession, TooBig uint64
+}
+
+// ShardOf says which of n shards owns a tunnel (by its id) or a session (by its).
+func ShardOf(id uint16, n int) int { return int(id) % n }
+
+// ErrPermission says that this process may not make a TUN device or bind
+// the sockets; its text says how to get the right.
+var ErrPermission = errors.New("not permitted")

@@ -1,0 +1,104 @@
+package lns
+
+import (
+	"net/netip"
+	"time"
+
+	"culvert/aaa"
+	"culvert/lns/dataplane"
+)
+
+// TunnelInfo is a copy of what an operator may see of a tunnel.
+type TunnelInfo struct {
+	Local, Peer     netip.AddrPort
+	ID, PeerID      uint16
+	PeerName        string
+	PeerVendor      string
+	Profile         string
+	State           string
+	Since           time.Time
+	Sessions        int
+	Ns, Nr          uint16
+	Window          uint16
+	Retransmissions uint32
+}
+
+// SessionInfo is a copy of what an operator may see of a session.
+type SessionInfo struct {
+	// ID is the Acct-Session-Id, by which every call names a session.
+	ID              string
+	Local, Peer     netip.AddrPort
+	Tunnel, Session uint16
+	PeerTunnel      uint16
+	PeerSession     uint16
+	Profile         string
+	User            string
+	// State is one of "dialling", "lcp", "authenticating", "network", "up", "closing".
+	State          string
+	Method         aaa.Method
+	Address        netip.Addr
+	Routes         []netip.Prefix
+	CallingStation string
+	CalledStation  string
+	ConnectInfo    string
+	CallSerial     uint32
+	MRU, MTU       uint16
+	Since          time.Time
+	SessionTimeout time.Duration
+	IdleTimeout    time.Duration
+	Interim        time.Duration
+	Counters       dataplane.Counters
+}
+
+// Selector names sessions. Empty fields match all; at least one is set
+// wherever something is ended by it.
+type Selector struct {
+	ID      string
+	User    string
+	Address netip.Addr
+	Profile string
+	// Tunnel, with Local, names one tunnel; Peer is the LAC's address.
+	Local  netip.AddrPort
+	Tunnel uint16
+	Peer   netip.Addr
+}
+
+// EventKind says what happened.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventTunnelUp      EventKind = "tunnel-up"
+	EventTunnelDown    EventKind = "tunnel-down"
+	EventSessionUp     EventKind = "session-up"
+	EventSessionDown   EventKind = "session-down"
+	EventSessionReject EventKind = "session-reject"
+)
+
+// Event is one thing that happened, for those who watch.
+type Event struct {
+	At   time.Time
+	Kind EventKind
+	// Cause is set for tunnel-down, session-down and session-reject.
+	Cause string
+	// Detail is a sentence for people: the server's Reply-Message, the LAC's error message.
+	Detail string
+	// Session is filled as far as it is known; for tunnel events only
+	// Local, Peer, Tunnel, PeerTunnel and Profile are.
+	Session SessionInfo
+}
+
+// Status says how the node is.
+type Status struct {
+	Node      string
+	Version   string
+	Started   time.Time
+	Epoch     uint32
+	Draining  bool
+	Shards    int
+	Listeners []netip.AddrPort
+	// Tunnels and Sessions count what is established; SettingUp the calls that are not yet.
+	Tunnels, Sessions, SettingUp int
+	// Plane says which data plane runs ("userspace", "memory").
+	Plane string
+}

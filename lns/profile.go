@@ -1,0 +1,98 @@
+package lns
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"culvert/proto/l2tp"
+)
+
+// LACProfile says how to treat the LACs that it matches. Profiles are
+// immutable once given to a Server; to change one, put a new one of its name.
+type LACProfile struct {
+	// Name names the profile for operators and in records.
+	Name string
+	// Prefixes are the sources it matches; none matches any. HostNames are
+	// the Host Name AVPs it matches, exactly; none matches any. The profile with the
+	// longest matching prefix wins, then one that names the host name, then the lower name.
+	Prefixes  []netip.Prefix
+	HostNames []string
+	// Secret is the tunnel's shared secret; empty means that neither end is challenged.
+	Secret string
+	// LocalName is the Host Name that we send; empty is the node's name.
+	LocalName string
+	// Window is the Receive Window Size that we offer, in messages (1 to 1024).
+	Window uint16
+	// Hello is how long a tunnel may be silent before HELLO is sent; 0 never sends one.
+	Hello time.Duration
+	// MRU is what we offer in LCP, in octets (576 to 1500).
+	MRU uint16
+	// Auth are the methods we ask for, the first one first: pap, chap, mschapv2.
+	Auth []string
+	// EchoInterval and EchoFailures are LCP's keepalive; 0 sends none.
+	EchoInterval time.Duration
+	EchoFailures int
+	// BusyResult is the CDN result code when a call cannot be taken now
+	// (draining, no address, too many calls): with 2 goes error code 7,
+	// try another. The usual ones are 2, 4 and 5.
+	BusyResult l2tp.ResultCode
+	// AcceptUnknownMandatory takes messages with unknown mandatory AVPs from other vendors, as if they were optional.
+	AcceptUnknownMandatory bool
+	// FloatPeer lets the LAC's address and port change while the tunnel lives.
+	FloatPeer bool
+	// MaxTunnels and MaxSessions bound what these LACs may have; 0 is no bound.
+	MaxTunnels, MaxSessions int
+}
+
+// DefaultLACProfile is what a profile has where it says nothing.
+func DefaultLACProfile() LACProfile {
+	return LACProfile{
+		Window: 128, Hello: 60 * time.Second, MRU: 1500,
+		Auth: []string{"chap", "mschapv2", "pap"}, EchoInterval: 30 * time.Second, EchoFailures: 5,
+		BusyResult: l2tp.ResultGeneralError,
+	}
+}
+
+// Validate says what is wrong with a profile, naming the field and what would be right.
+func (p *LACProfile) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if p.Name == "" {
+		bad("name: a LAC profile needs a name")
+	}
+	for _, x := range p.Prefixes {
+		if x != x.Masked() {
+			bad("prefixes: %v has host bits set; write %v", x, x.Masked())
+		}
+	}
+	if p.Window < 1 || p.Window > 1024 {
+		bad("window: %d is not between 1 and 1024 messages", p.Window)
+	}
+	if p.Hello != 0 && (p.Hello < time.Second || p.Hello > time.Hour) {
+		bad("hello: %v is not between 1s and 1h (0 sends none)", p.Hello)
+	}
+	if p.MRU < 576 || p.MRU > 1500 {
+		bad("mru: %d is not between 576 and 1500", p.MRU)
+	}
+	if len(p.Auth) == 0 {
+		bad("auth: name at least one of pap, chap, mschapv2")
+	}
+	if _, err := authMethods(p.Auth); err != nil {
+		bad("auth: %w", err)
+	}
+	if p.EchoInterval != 0 && p.EchoInterval < time.Second {
+		bad("echo_interval: %v is less than 1s (0 sends none)", p.EchoInterval)
+	}
+	if p.EchoInterval != 0 && p.EchoFailures < 1 {
+		bad("echo_failures: %d is less than 1", p.EchoFailures)
+	}
+	if p.BusyResult < 1 || p.BusyResult > 11 {
+		bad("busy_result: %d is no CDN result code (1 to 11; 2 tells the LAC to try another LNS)", p.BusyResult)
+	}
+	if p.MaxTunnels < 0 || p.MaxSessions < 0 {
+		bad("max_tunnels, max_sessions: a bound cannot be negative (0 is none)")
+	}
+	return errors.Join(errs...)
+}
