@@ -1,0 +1,74 @@
+# Culvert's commands. `make` alone lists them.
+
+GO       ?= go
+FUZZTIME ?= 60s
+BENCH    ?= .
+PKGS     ?= ./...
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build generate check fmt vet lint generated rules \
+        test unit interop race fuzz bench deps clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [VAR=value]\n" } \
+	  /^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+##@ Use
+demo: ## 1,000 subscribers through lnsd on this machine (KEEP=1 leaves it running)
+	@ops/lab/demo.sh
+
+build: ## lnsd, lnsctl and lacsim into bin/
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+##@ Test
+test: deps unit interop ## everything that CI runs but the linters (as root it installs Debian packages)
+
+unit: ## all Go tests but the interop suite, with a list of what was skipped and why
+	@ops/lab/unit.sh $(PKGS)
+
+interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL (as root)
+	@ops/lab/interop.sh
+
+race: ## the Go tests under the race detector (slow)
+	$(GO) test -race -count=1 $(PKGS)
+
+fuzz: ## every fuzz target for FUZZTIME (60s)
+	@FUZZTIME=$(FUZZTIME) ops/lab/fuzz.sh $(PKGS)
+
+bench: ## Go benchmarks (BENCH=pattern), then the end-to-end measurements
+	@BENCH='$(BENCH)' ops/lab/bench.sh $(PKGS)
+
+##@ Keep
+check: fmt vet lint generated rules ## format, vet, staticcheck, generated code, import rules
+
+fmt:
+	@echo '== gofmt'
+	@bad=$$(gofmt -l $$(find . -name '*.go' -not -path './.git/*' -not -path './out/*')); \
+	  if [ -n "$$bad" ]; then echo "gofmt -w these:"; echo "$$bad"; exit 1; fi
+
+vet:
+	@echo '== go vet'
+	@$(GO) vet ./...
+
+lint:
+	@echo '== staticcheck'
+	@$(GO) tool staticcheck ./...
+
+generated:
+	@echo '== generated code'
+	@ops/lab/generated.sh
+
+rules:
+	@echo '== import rules'
+	@$(GO) test -count=1 ./ops/archtest
+
+generate: ## run the code generators (go generate)
+	$(GO) generate ./...
+
+deps: ## Debian packages that the tests use: installs them as root, else lists them
+	@ops/lab/deps.sh
+
+clean: ## remove bin/ and out/
+	rm -rf bin out
