@@ -2,11 +2,15 @@
 // unsent accounting records and provisioned objects where they survive:
 // in the node's local journal (sessiondb/journal) and in the cluster's
 // PostgreSQL (sessiondb/postgres). Both pass sessiondb/storetest.
+//
+// Stores keep times to the microsecond, and prefixes without host bits. Keys
+// hold plain addresses: no IPv4-mapped ones, and no zones.
 package sessiondb
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/netip"
 	"time"
@@ -117,11 +121,14 @@ type Change struct {
 
 // Store keeps state. Implementations are safe for concurrent use.
 type Store interface {
-	// Apply makes all the changes, in order, or none. It is idempotent:
-	// applying the same changes again leaves the same state.
+	// Apply makes all the changes, in order, or none; only when the error
+	// is a *ConflictError, all but those it names are made. It is
+	// idempotent: applying the same changes again leaves the same state.
+	// A change that Validate refuses makes nothing of its batch happen.
 	Apply(ctx context.Context, changes []Change) error
-	// The readers yield this node's state in key order; after an error
-	// they stop.
+	// The readers yield this node's state in key order (Compare of the
+	// keys; Seq; Kind, then Name, byte by byte); after an error they stop.
+	// Objects of an empty kind are the objects of every kind.
 	Tunnels(ctx context.Context) iter.Seq2[Tunnel, error]
 	Sessions(ctx context.Context) iter.Seq2[Session, error]
 	Entries(ctx context.Context) iter.Seq2[Entry, error]
@@ -150,4 +157,27 @@ var (
 	ErrConflict = errors.New("conflicting state")
 	// ErrCorrupt says that what is stored cannot be read.
 	ErrCorrupt = errors.New("stored state cannot be read")
+	// ErrInvalid says that a change cannot be stored anywhere: its operation
+	// is unknown, or what the operation names is missing or has no valid key.
+	ErrInvalid = errors.New("invalid change")
 )
+
+// ConflictError is the error of an Apply that made all the changes but those
+// it names, because they would break a constraint. Trying them again is of no
+// use before something else changes.
+type ConflictError struct {
+	// Changes are the refused ones, in their order; Errs say why, one each.
+	Changes []Change
+	Errs    []error
+}
+
+// Error names the first refusal and counts them.
+func (e *ConflictError) Error() string {
+	if len(e.Errs) == 0 {
+		return ErrConflict.Error()
+	}
+	return fmt.Sprintf("%v: %d refused, first %v: %v", ErrConflict, len(e.Changes), e.Changes[0], e.Errs[0])
+}
+
+// Unwrap makes errors.Is(err, ErrConflict) true.
+func (e *ConflictError) Unwrap() error { return ErrConflict }
