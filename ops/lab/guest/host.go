@@ -1,0 +1,167 @@
+package guest
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Host is a running guest. Its methods may be called from any goroutine.
+type Host struct {
+	// Kind is "uml" or "native".
+	Kind string
+
+	cmd *exec.Cmd
+	in  io.WriteCloser
+
+	mu      sync.Mutex
+	next    uint64
+	waiting map[uint64]chan Reply
+	gone    error // why the agent no longer answers
+	done    chan struct{}
+}
+
+// ready bounds the start of a guest; one takes 2 to 4 seconds on an idle machine.
+const ready = 90 * time.Second
+
+// ErrGone is what calls wrap when the guest has ended.
+var ErrGone = errors.New("guest: the guest has ended")
+
+// start starts cmd, whose agent reads from in and writes to out, and waits until it is ready.
+func start(kind string, cmd *exec.Cmd, in io.WriteCloser, out io.Reader, inherited ...*os.File) (*Host, error) {
+	h := &Host{Kind: kind, cmd: cmd, in: in, waiting: map[uint64]chan Reply{}, done: make(chan struct{})}
+	hello := make(chan Reply, 1)
+	h.waiting[0] = hello
+	err := cmd.Start()
+	for _, f := range inherited {
+		f.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("guest: %w", err)
+	}
+	go h.read(out)
+	select {
+	case <-hello:
+		return h, nil
+	case <-h.done:
+		err = h.gone
+	case <-time.After(ready):
+		err = fmt.Errorf("guest: not ready after %v", ready)
+	}
+	return nil, errors.Join(err, h.Close())
+}
+
+// read hands replies to those who wait for them, until out ends.
+func (h *Host) read(out io.Reader) {
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			h.fail(err)
+			return
+		}
+		var reply Reply
+		if err := json.Unmarshal(line, &reply); err != nil {
+			h.fail(fmt.Errorf("unreadable reply %q: %w", line, err))
+			return
+		}
+		h.mu.Lock()
+		c := h.waiting[reply.ID]
+		delete(h.waiting, reply.ID)
+		h.mu.Unlock()
+		if c != nil {
+			c <- reply
+		}
+	}
+}
+
+func (h *Host) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.gone == nil {
+		h.gone = fmt.Errorf("%w: %w", ErrGone, err)
+		close(h.done)
+	}
+}
+
+// do sends one request and waits for its reply.
+func (h *Host) do(req Request) (Reply, error) {
+	c := make(chan Reply, 1)
+	h.mu.Lock()
+	h.next++
+	req.ID = h.next
+	h.waiting[req.ID] = c
+	b, err := json.Marshal(req)
+	if err == nil {
+		_, err = h.in.Write(append(b, '\n'))
+	}
+	h.mu.Unlock()
+	if err != nil {
+		return Reply{}, fmt.Errorf("guest: %w", err)
+	}
+	// The agent keeps to the request's own limit; this is for an agent that hangs.
+	slack := time.Duration(req.Millis)*time.Millisecond + 30*time.Second
+	select {
+	case reply := <-c:
+		if reply.Error != "" {
+			return reply, fmt.Errorf("guest: %s: %s", req.Op, reply.Error)
+		}
+		return reply, nil
+	case <-h.done:
+		return Reply{}, h.gone
+	case <-time.After(slack):
+		return Reply{}, fmt.Errorf("guest: no answer in %v", slack)
+	}
+}
+
+// Run runs a shell script for at most limit. The error is set when it could
+// not be run or ended with another status than 0; the output is given either way.
+func (h *Host) Run(limit time.Duration, script string) (string, error) {
+	reply, err := h.do(Request{Op: OpRun, Text: script, Millis: limit.Milliseconds()})
+	if err == nil && reply.Code != 0 {
+		err = fmt.Errorf("guest: exit status %d", reply.Code)
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: script %q printed %q", err, script, reply.Output)
+	}
+	return reply.Output, err
+}
+
+// Put writes a file in the guest.
+func (h *Host) Put(path, text string, mode os.FileMode) error {
+	_, err := h.do(Request{Op: OpPut, Path: path, Text: text, Mode: uint32(mode)})
+	return err
+}
+
+// Get reads a file in the guest.
+func (h *Host) Get(path string) (string, error) {
+	reply, err := h.do(Request{Op: OpGet, Path: path})
+	return reply.Output, err
+}
+
+// Wait waits until a file in the guest exists and contains text, and gives
+// its contents; with an error, what it held at last.
+func (h *Host) Wait(limit time.Duration, path, text string) (string, error) {
+	reply, err := h.do(Request{Op: OpWait, Path: path, Text: text, Millis: limit.Milliseconds()})
+	return reply.Output, err
+}
+
+// Close ends the guest and waits for its end.
+func (h *Host) Close() error {
+	h.in.Close()
+	// User-Mode Linux ends cleanly on SIGTERM; killed, it leaves processes behind.
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(10*time.Second, func() { _ = h.cmd.Process.Kill() })
+	err := h.cmd.Wait()
+	if !late.Stop() {
+		return fmt.Errorf("guest: had to be killed: %w", err)
+	}
+	return nil // a guest's exit status after a signal says nothing
+}
