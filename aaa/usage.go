@@ -1,7 +1,6 @@
 package aaa
 
 import (
-	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -73,23 +72,6 @@ type Usage struct {
 	InOctets, OutOctets, InPackets, OutPackets uint64
 	// Cause is set in a Stop.
 	Cause TerminateCause
-}
-
-// AppendUsage appends u in the form that ParseUsage reads. The form is
-// versioned by field names: unknown fields are skipped, absent ones are zero.
-func AppendUsage(dst []byte, u *Usage) ([]byte, error) {
-	b, err := json.Marshal(u)
-	if err != nil {
-		return dst, err
-	}
-	return append(dst, b...), nil
-}
-
-// ParseUsage reads what AppendUsage wrote.
-func ParseUsage(b []byte) (Usage, error) {
-	var u Usage
-	err := json.Unmarshal(b, &u)
-	return u, err
 }
 
 // Accountant tells an accounting server what was used.

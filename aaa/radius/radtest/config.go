@@ -61,7 +61,7 @@ type Counts struct {
 	// Starts, Interims and Stops are first records; DuplicateStarts and
 	// DuplicateStops are those of a session that had one before, and
 	// DuplicateInterims repeat the session's last one.
-	Starts, Interims, Stops                              uint64
+	Starts, Interims, Stops                            uint64
 	DuplicateStarts, DuplicateInterims, DuplicateStops uint64
 	// StopsWithoutStart and RecordsAfterStop came out of order.
 	StopsWithoutStart, RecordsAfterStop uint64
