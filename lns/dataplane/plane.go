@@ -31,8 +31,9 @@ type Session struct {
 	// or one of Routes, and packets to these go to it.
 	Address netip.Addr
 	Routes  []netip.Prefix
-	// MTU is the largest IP packet that the subscriber takes; larger ones
-	// are fragmented, or answered with ICMP too-big when they may not be.
+	// MTU is the largest IP packet that the subscriber takes, at least 68
+	// octets; larger ones are fragmented, or answered with ICMP too-big when they
+	// may not be. 0 is no bound.
 	MTU uint16
 	// MSS clamps TCP's maximum segment size both ways; 0 leaves it alone.
 	MSS uint16
@@ -54,7 +55,8 @@ type Datagram struct {
 }
 
 // Handler takes what the plane does not forward itself: control messages,
-// PPP frames that are not IP, and data of sessions it does not know.
+// PPP frames that are not IPv4, and data of sessions it does not know, or that does
+// not come from the session's Peer: whoever takes it checks Datagram.Peer.
 type Handler interface {
 	// Datagrams is called by the plane's reader goroutines, one at a time for each shard.
 	// The datagrams are only lent: B is valid until Datagrams returns.
@@ -73,8 +75,12 @@ type Plane interface {
 	// Start begins to read; called once.
 	Start(Handler) error
 	// Add makes sessions known; a known key is replaced and keeps its counters.
+	// The error names the sessions that cannot be (an address that is not IPv4, no
+	// peer); the others are known nevertheless. An address or route that
+	// two sessions have belongs to the later one.
 	Add([]Session) error
-	// Remove forgets sessions and puts the final counters of keys[i] into out[i].
+	// Remove forgets sessions and puts the final counters of keys[i] into out[i];
+	// zero for unknown keys. A packet that is being forwarded at that moment may go uncounted.
 	Remove(keys []Key, out []Counters)
 	// Counters puts the counters of keys[i] into out[i]; zero for unknown keys.
 	Counters(keys []Key, out []Counters)
@@ -92,9 +98,15 @@ type Plane interface {
 type Stats struct {
 	// Datagrams received and sent by the sockets, in all.
 	Received, Sent uint64
-	// SendDropped were refused by the kernel; Malformed had no valid L2TP
-	// header; NoSession came from the core for no subscriber's address.
-	SendDropped, Malformed, NoSession, TooBig uint64
+	// Overrun were lost because the sockets' queues were full, SendDropped refused by
+	// the kernel; Malformed had no valid L2TP or PPP header.
+	Overrun, SendDropped, Malformed uint64
+	// Invalid came from subscribers and had no valid IPv4 header, CoreDropped
+	// were not taken by the core.
+	Invalid, CoreDropped uint64
+	// NoSession came from the core for no subscriber's address; TooBig were
+	// answered with ICMP too-big, or dropped where no answer is allowed.
+	NoSession, TooBig uint64
 }
 
 // ShardOf says which of n shards owns a tunnel (by its id) or a session (by its).

@@ -1,0 +1,54 @@
+package planetest
+
+import (
+	"net/netip"
+	"testing"
+
+	"culvert/lns/dataplane"
+)
+
+type handler func(shard int, batch []dataplane.Datagram)
+
+func (h handler) Datagrams(shard int, batch []dataplane.Datagram) { h(shard, batch) }
+
+// TestReentry injects from within the callbacks: it is delivered, in order, and
+// nothing waits for itself.
+func TestReentry(t *testing.T) {
+	var p *Plane
+	var got []byte
+	peer := netip.MustParseAddrPort("198.51.100.1:1701")
+	control := func(n byte) []byte { return []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, n, 0, 0} }
+	p, err := New(Config{Shards: 2, OnSend: func(d dataplane.Datagram) {
+		if n := d.B[9]; n < 5 {
+			p.Inject(0, peer, control(n+1))
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Inject(0, peer, control(0)) {
+		t.Error("taken before Start")
+	}
+	err = p.Start(handler(func(shard int, batch []dataplane.Datagram) {
+		for _, d := range batch {
+			if shard != 1 {
+				t.Errorf("tunnel 1 at shard %d", shard)
+			}
+			got = append(got, d.B[9])
+			p.Send(shard, []dataplane.Datagram{{Peer: d.Peer, B: d.B}})
+		}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Inject(0, peer, control(0))
+	if string(got) != "\x00\x01\x02\x03\x04\x05" {
+		t.Errorf("delivered %v", got)
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if p.Inject(0, peer, control(0)) {
+		t.Error("taken after Close")
+	}
+}

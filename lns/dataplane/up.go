@@ -1,0 +1,74 @@
+package dataplane
+
+import "culvert/proto/l2tp"
+
+// upstream is what one shard needs for datagrams from the LACs. It belongs to
+// whoever the transport calls receive by, one at a time.
+type upstream struct {
+	packets []Packet
+	rest    []Datagram
+	counts  tally
+}
+
+// receive forwards what may be forwarded of the batch, and hands over the rest.
+func (p *userspace) receive(shard int, batch []Datagram) {
+	u := p.up[shard]
+	u.packets, u.rest = u.packets[:0], u.rest[:0]
+	u.counts.received = uint64(len(batch))
+	for i := range batch {
+		p.input(u, &batch[i])
+	}
+	// What goes up comes first: writing may overwrite what is before a packet.
+	if len(u.rest) > 0 {
+		p.handler.Datagrams(shard, u.rest)
+	}
+	if len(u.packets) > 0 {
+		n := p.core.Write(shard%p.core.Queues(), u.packets)
+		u.counts.coreDropped += uint64(len(u.packets) - n)
+	}
+	p.shards[shard].add(&u.counts)
+}
+
+// input sorts one datagram.
+func (p *userspace) input(u *upstream, d *Datagram) {
+	h, payload, err := l2tp.ParseHeader(d.B)
+	if err != nil {
+		u.counts.malformed++
+		return
+	}
+	if h.Control {
+		u.rest = append(u.rest, *d)
+		return
+	}
+	s := p.sessions.get(Key{d.Listener, h.TunnelID, h.SessionID}.pack())
+	if s == nil || s.peer.Load().addr != d.Peer {
+		u.rest = append(u.rest, *d)
+		return
+	}
+	protocol, at, ok := pppProtocol(payload)
+	if !ok {
+		u.counts.malformed++
+		return
+	}
+	if protocol != pppIPv4 {
+		u.rest = append(u.rest, *d)
+		return
+	}
+	packet, size, ok := parseIPv4(payload[at:])
+	if !ok {
+		u.counts.invalid++
+		return
+	}
+	if !s.owns(source(packet)) {
+		s.spoofed.Add(1)
+		return
+	}
+	if mss := s.mss(); mss != 0 {
+		clampMSS(packet, size, mss)
+	}
+	s.inPackets.Add(1)
+	s.inOctets.Add(uint64(len(packet)))
+	// The packet stays where it is in the datagram: what is before it is room.
+	off := h.Size() + int(h.Offset) + at
+	u.packets = append(u.packets, Packet{Buf: d.B[:off+len(packet)], Off: off})
+}

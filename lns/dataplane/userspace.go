@@ -1,0 +1,237 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+)
+
+// userspace is the Plane that forwards in this process, between a Transport
+// and a Core.
+type userspace struct {
+	// Set by New and Start, then constant.
+	config    Config
+	transport Transport
+	core      Core
+	handler   Handler
+	sessions  *table
+	routes    *routeTable
+	router    *router
+	done      chan struct{}
+
+	// Each belongs to one reader; see upstream and downstream.
+	up   []*upstream
+	down []*downstream
+
+	// Atomic.
+	shards []shardStats
+
+	readers sync.WaitGroup
+
+	// mu guards what writes to sessions and routes, and:
+	mu      sync.Mutex
+	peers   map[netip.AddrPort]*peer
+	started bool
+	closed  bool
+}
+
+// New makes a plane. Without Transport and Core it opens UDP sockets and a TUN
+// device, which takes CAP_NET_ADMIN: the error then wraps ErrPermission.
+func New(c Config) (Plane, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	p := &userspace{
+		config: c, transport: c.Transport, core: c.Core,
+		sessions: newTable(), routes: newRouteTable(), done: make(chan struct{}),
+		shards: make([]shardStats, c.Shards), peers: make(map[netip.AddrPort]*peer),
+	}
+	if p.transport == nil {
+		t, err := newUDP(c)
+		if err != nil {
+			return nil, err
+		}
+		p.transport = t
+	}
+	if p.core == nil {
+		d, err := newTUN(c)
+		if err != nil {
+			p.transport.Close()
+			return nil, err
+		}
+		p.core = d
+	}
+	p.router = newRouter(p.core, c.Routes, c.Log)
+	for range c.Shards {
+		p.up = append(p.up, new(upstream))
+	}
+	for i := range p.core.Queues() {
+		p.down = append(p.down, newDownstream(p, i))
+	}
+	return p, nil
+}
+
+func (p *userspace) Listeners() []netip.AddrPort { return p.transport.Listeners() }
+func (p *userspace) Shards() int                 { return p.config.Shards }
+
+func (p *userspace) Start(h Handler) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.started || p.closed {
+		return errors.New("dataplane: started twice, or after Close")
+	}
+	p.started = true
+	p.handler = h
+	if err := p.transport.Start(p.receive); err != nil {
+		return err
+	}
+	for _, d := range p.down {
+		p.readers.Go(d.run)
+	}
+	p.readers.Go(func() { p.router.run(p.done) })
+	return nil
+}
+
+func (p *userspace) Add(list []Session) error {
+	var errs []error
+	p.mu.Lock()
+	for i := range list {
+		if err := p.check(&list[i]); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		p.add(&list[i])
+	}
+	p.mu.Unlock()
+	p.router.wake()
+	return errors.Join(errs...)
+}
+
+// check says why the plane cannot forward for v.
+func (p *userspace) check(v *Session) error {
+	reason := ""
+	switch {
+	case int(v.Listener) >= len(p.transport.Listeners()):
+		reason = "no such listener"
+	case !v.Peer.IsValid():
+		reason = "no peer"
+	case !v.Address.Is4():
+		reason = fmt.Sprintf("address %v is not IPv4", v.Address)
+	case v.MTU != 0 && v.MTU < 68:
+		reason = fmt.Sprintf("MTU %d is less than 68", v.MTU)
+	}
+	for _, r := range v.Routes {
+		if !r.IsValid() || !r.Addr().Is4() {
+			reason = fmt.Sprintf("route %v is not an IPv4 prefix", r)
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return fmt.Errorf("dataplane: session %d in tunnel %d of listener %d: %s", v.Key.Session, v.Tunnel, v.Listener, reason)
+}
+
+// add makes one session known. Under mu.
+func (p *userspace) add(v *Session) {
+	key := v.Key.pack()
+	s := p.sessions.get(key)
+	var before []netip.Prefix
+	var oldPeer *peer
+	if s != nil {
+		before, oldPeer = s.prefixes(), s.peer.Load()
+	} else {
+		s = &session{key: key}
+	}
+	s.set(v, p.takePeer(v.Peer))
+	p.dropPeer(oldPeer)
+	after := s.prefixes()
+	for _, r := range before {
+		p.routes.remove(r, s)
+		p.router.remove(r)
+	}
+	for _, r := range after {
+		p.routes.put(r, s)
+		p.router.add(r)
+	}
+	if oldPeer == nil {
+		p.sessions.put(s)
+	}
+}
+
+func (p *userspace) Remove(keys []Key, out []Counters) {
+	p.mu.Lock()
+	for i, k := range keys {
+		out[i] = Counters{}
+		s := p.sessions.remove(k.pack())
+		if s == nil {
+			continue
+		}
+		for _, r := range s.prefixes() {
+			p.routes.remove(r, s)
+			p.router.remove(r)
+		}
+		p.dropPeer(s.peer.Load())
+		out[i] = s.counters()
+	}
+	p.mu.Unlock()
+	p.router.wake()
+}
+
+// takePeer and dropPeer keep one peer for all its sessions. Under mu.
+func (p *userspace) takePeer(a netip.AddrPort) *peer {
+	r := p.peers[a]
+	if r == nil {
+		r = &peer{addr: a}
+		p.peers[a] = r
+	}
+	r.refs++
+	return r
+}
+
+func (p *userspace) dropPeer(r *peer) {
+	if r == nil {
+		return
+	}
+	if r.refs--; r.refs == 0 {
+		delete(p.peers, r.addr)
+	}
+}
+
+func (p *userspace) Counters(keys []Key, out []Counters) {
+	for i, k := range keys {
+		out[i] = Counters{}
+		if s := p.sessions.get(k.pack()); s != nil {
+			out[i] = s.counters()
+		}
+	}
+}
+
+func (p *userspace) Send(shard int, batch []Datagram) {
+	n := p.transport.Send(shard, batch)
+	p.shards[shard].sent.Add(uint64(n))
+	p.shards[shard].sendDropped.Add(uint64(len(batch) - n))
+}
+
+func (p *userspace) Stats() Stats {
+	sum := Stats{Overrun: p.transport.Overrun()}
+	for i := range p.shards {
+		p.shards[i].addTo(&sum)
+	}
+	return sum
+}
+
+func (p *userspace) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.mu.Unlock()
+	close(p.done)
+	err := errors.Join(p.core.Close(), p.transport.Close())
+	p.readers.Wait()
+	return err
+}
