@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
+	"slices"
 )
 
 // Limits and defaults of Config.
@@ -108,5 +109,9 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.Default()
 	}
 	c.Address = c.Address.Unmap()
+	c.Listen = slices.Clone(c.Listen)
+	for i, a := range c.Listen {
+		c.Listen[i] = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+	}
 	return c
 }
