@@ -32,3 +32,139 @@ type ControlConfig struct {
 	// transmission. Default 4,096.
 	SendQueue int
 }
+
+func (c *ControlConfig) window() int {
+	return max(1, orDefault(int(c.Window), 128))
+}
+
+func (c *ControlConfig) maxRetries() int { return orDefault(c.MaxRetries, 5) }
+func (c *ControlConfig) sendQueue() int  { return orDefault(c.SendQueue, 4096) }
+
+func (c *ControlConfig) ackDelay() time.Duration {
+	return max(0, orDefault(c.AckDelay, 50*time.Millisecond))
+}
+
+// interval is how long to wait for an acknowledgement after retry
+// retransmissions.
+func (c *ControlConfig) interval(retry int) time.Duration {
+	d, limit := orDefault(c.RetryFirst, time.Second), orDefault(c.RetryCap, 8*time.Second)
+	for ; retry > 0 && d < limit; retry-- {
+		d *= 2
+	}
+	return min(d, limit)
+}
+
+// Cycle is a full retransmission cycle: how long the peer may go on repeating
+// a message, and so how long a stopped tunnel lingers (RFC 2661 section 5.7).
+func (c *ControlConfig) Cycle() time.Duration {
+	var sum time.Duration
+	for retry := range c.maxRetries() + 1 {
+		sum += c.interval(retry)
+	}
+	return sum
+}
+
+func orDefault[T int | time.Duration](v, unset T) T {
+	if v == 0 {
+		return unset
+	}
+	return v
+}
+
+// defaultPeerWindow is the window of a peer that names none (RFC 2661 section
+// 4.4.3, Receive Window Size).
+const defaultPeerWindow = 4
+
+// Control delivers the messages of one control connection reliably and in
+// order (RFC 2661 section 5.8 and appendix A). Tunnel has one inside; who uses
+// it alone makes it by NewControl. A Control that is idle holds next to nothing.
+type Control struct {
+	cfg        *ControlConfig
+	peerID     uint16
+	peerWindow uint16
+
+	// Sending. queue[head:] are the messages not acknowledged yet, the first of
+	// which has sequence number una; the first flight of them have been sent since
+	// the last timeout, and all before high were sent at least once. Their
+	// bodies are in buf, one after the other, from skip on.
+	queue    []outgoing
+	head     int
+	buf      []byte
+	skip     int
+	una      uint16
+	high     uint16
+	flight   int
+	cwnd     uint16
+	ssthresh uint16
+	acked    uint16 // messages acknowledged since cwnd grew, in congestion avoidance
+	retries  int
+	retryAt  time.Duration
+	resent   uint32
+	dead     bool
+
+	// Receiving. nr is the next sequence number expected; early holds what came
+	// ahead of it.
+	nr         uint16
+	early      map[uint16]early
+	earlyBytes int
+	unanswered int // messages taken in since the peer was last sent our nr
+	ackAt      time.Duration
+
+	// hello says that silence is watched; heard is when the peer last spoke.
+	hello bool
+	heard time.Duration
+}
+
+// outgoing is a queued message.
+type outgoing struct {
+	session uint16
+	size    uint16
+}
+
+// early is a message that came before one that is missing.
+type early struct {
+	session uint16
+	body    []byte
+}
+
+// NewControl returns the state of a new control connection. cfg is shared and
+// must not change any more.
+func NewControl(cfg *ControlConfig) Control {
+	return Control{
+		cfg: cfg, peerWindow: defaultPeerWindow, cwnd: 1, ssthresh: defaultPeerWindow,
+		retryAt: Never, ackAt: Never,
+	}
+}
+
+// SetPeer tells the peer's tunnel id and receive window, once they are known.
+// window 0 stands for none given. It is to be called before anything but the
+// SCCRQ or SCCRP was sent, for slow start begins anew.
+func (c *Control) SetPeer(tunnelID, window uint16) {
+	c.peerID = tunnelID
+	if window == 0 {
+		window = defaultPeerWindow
+	}
+	c.peerWindow, c.ssthresh = window, window
+}
+
+// StartHello begins to watch for silence.
+func (c *Control) StartHello(now time.Duration) {
+	c.hello, c.heard = c.cfg.Hello > 0, now
+}
+
+// Ns returns the sequence number of the next message to be queued, Nr the one
+// expected from the peer next.
+func (c *Control) Ns() uint16 { return c.una + uint16(c.Unacked()) }
+
+// Nr returns the sequence number expected from the peer next.
+func (c *Control) Nr() uint16 { return c.nr }
+
+// Unacked returns how many messages are queued or sent and not acknowledged.
+func (c *Control) Unacked() int { return len(c.queue) - c.head }
+
+// Retransmissions returns how many messages were sent again, ever.
+func (c *Control) Retransmissions() uint32 { return c.resent }
+
+// Dead reports that a message went unacknowledged through all its
+// retransmissions.
+func (c *Control) Dead() bool { return c.dead }

@@ -84,3 +84,38 @@ type Event struct {
 	// whichever comes first.
 	Message Message
 }
+
+// packet adds a datagram made of a control header and a body.
+func (fx *Effects) packet(h Header, body []byte) {
+	from := len(fx.arena)
+	fx.arena = append(h.Append(fx.arena), body...)
+	p := fx.arena[from:len(fx.arena):len(fx.arena)]
+	PutLength(p)
+	fx.Packets = append(fx.Packets, p)
+}
+
+// event adds an event and returns it to be filled in. It keeps the buffers of
+// the Message that the place held before. The pointer is good until the next
+// event.
+func (fx *Effects) event() *Event {
+	n := len(fx.Events)
+	if n == cap(fx.Events) {
+		fx.Events = append(fx.Events, Event{})
+		return &fx.Events[n]
+	}
+	fx.Events = fx.Events[:n+1]
+	e := &fx.Events[n]
+	e.Message.Reset()
+	e.Kind, e.Local, e.Reason, e.SessionID, e.Result, e.Err = 0, false, 0, 0, Result{}, nil
+	return e
+}
+
+// drop takes back the last event.
+func (fx *Effects) drop() { fx.Events = fx.Events[:len(fx.Events)-1] }
+
+// reuse takes the place after the last event as it stands, with the Message
+// that was parsed into it and then dropped.
+func (fx *Effects) reuse() *Event {
+	fx.Events = fx.Events[:len(fx.Events)+1]
+	return &fx.Events[len(fx.Events)-1]
+}

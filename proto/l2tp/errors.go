@@ -41,14 +41,17 @@ var (
 )
 
 // Error describes the fault: message, AVP, reason.
-func (e *MessageError) Error() string {
+func (e *MessageError) Error() string { return "l2tp: " + e.Type.String() + ": " + e.reason() }
+
+// reason is the part of Error that also goes to the peer, in the Result.
+func (e *MessageError) reason() string {
 	if !e.HasAVP {
-		return fmt.Sprintf("l2tp: %v: %v", e.Type, e.Err)
+		return e.Err.Error()
 	}
 	if a := findAVP(e.Attribute); e.Vendor == VendorIETF && a != avpUnknown {
-		return fmt.Sprintf("l2tp: %v: %v: %v", e.Type, a, e.Err)
+		return a.String() + ": " + e.Err.Error()
 	}
-	return fmt.Sprintf("l2tp: %v: AVP %d of vendor %d: %v", e.Type, e.Attribute, e.Vendor, e.Err)
+	return fmt.Sprintf("AVP %d of vendor %d: %v", e.Attribute, e.Vendor, e.Err)
 }
 
 // Unwrap returns the reason, for errors.Is.

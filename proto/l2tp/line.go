@@ -1,35 +1,37 @@
 package l2tp
 
+import "encoding/binary"
+
 // LineAVP names one access-line attribute of RFC 5515 section 5.1 by its
 // number under VendorDSLForum.
 type LineAVP uint8
 
 // The access-line AVPs (RFC 5515 sections 5.1 to 5.19).
 const (
-	LineAgentCircuitID     LineAVP = 1
-	LineAgentRemoteID      LineAVP = 2
-	LineActualUp           LineAVP = 129 // Actual-Data-Rate-Upstream, bit/s
-	LineActualDown         LineAVP = 130
-	LineMinimumUp          LineAVP = 131
-	LineMinimumDown        LineAVP = 132
-	LineAttainableUp       LineAVP = 133
-	LineAttainableDown     LineAVP = 134
-	LineMaximumUp          LineAVP = 135
-	LineMaximumDown        LineAVP = 136
-	LineMinimumLowUp       LineAVP = 137 // Minimum-Data-Rate-Upstream-Low-Power
-	LineMinimumLowDown     LineAVP = 138
-	LineMaximumDelayUp     LineAVP = 139 // Maximum-Interleaving-Delay-Upstream, ms
-	LineActualDelayUp      LineAVP = 140
-	LineMaximumDelayDown   LineAVP = 141
-	LineActualDelayDown    LineAVP = 142
-	LineAccessLoop         LineAVP = 144 // Access-Loop-Encapsulation
-	LineType               LineAVP = 145 // ANCP Access Line Type
-	LineInterworking       LineAVP = 254 // IWF-Session
-	lineFirst, lineLast            = LineActualUp, LineType
-	lineRateLast                   = LineMinimumLowDown
-	lineDelayFirst                 = LineMaximumDelayUp
-	lineDelayLast                  = LineActualDelayDown
-	lineRates, lineDelays          = 10, 4
+	LineAgentCircuitID    LineAVP = 1
+	LineAgentRemoteID     LineAVP = 2
+	LineActualUp          LineAVP = 129 // Actual-Data-Rate-Upstream, bit/s
+	LineActualDown        LineAVP = 130
+	LineMinimumUp         LineAVP = 131
+	LineMinimumDown       LineAVP = 132
+	LineAttainableUp      LineAVP = 133
+	LineAttainableDown    LineAVP = 134
+	LineMaximumUp         LineAVP = 135
+	LineMaximumDown       LineAVP = 136
+	LineMinimumLowUp      LineAVP = 137 // Minimum-Data-Rate-Upstream-Low-Power
+	LineMinimumLowDown    LineAVP = 138
+	LineMaximumDelayUp    LineAVP = 139 // Maximum-Interleaving-Delay-Upstream, ms
+	LineActualDelayUp     LineAVP = 140
+	LineMaximumDelayDown  LineAVP = 141
+	LineActualDelayDown   LineAVP = 142
+	LineAccessLoop        LineAVP = 144 // Access-Loop-Encapsulation
+	LineType              LineAVP = 145 // ANCP Access Line Type
+	LineInterworking      LineAVP = 254 // IWF-Session
+	lineFirst, lineLast           = LineActualUp, LineType
+	lineRateLast                  = LineMinimumLowDown
+	lineDelayFirst                = LineMaximumDelayUp
+	lineDelayLast                 = LineActualDelayDown
+	lineRates, lineDelays         = 10, 4
 )
 
 // AccessLine holds the access-line AVPs of RFC 5515: what the LAC knows of the
@@ -105,4 +107,91 @@ func lineBit(a LineAVP) uint32 {
 		return 1 << 20
 	}
 	return 0
+}
+
+// set stores the value of an AVP that lineBit knows; the first of two counts.
+// It reports whether the length is right. Rates have 8 octets; a LAC that sends
+// 4 is understood.
+func (l *AccessLine) set(a LineAVP, v []byte) bool {
+	if l.Has(a) {
+		return true
+	}
+	switch {
+	case a == LineAgentCircuitID:
+		l.AgentCircuitID = v
+	case a == LineAgentRemoteID:
+		l.AgentRemoteID = v
+	case a == LineAccessLoop && len(v) == 3:
+		l.Encapsulation = [3]byte(v)
+	case a >= LineActualUp && a <= lineRateLast && len(v) == 8:
+		l.rates[a-LineActualUp] = binary.BigEndian.Uint64(v)
+	case len(v) == 4:
+		return l.setNumber(a, binary.BigEndian.Uint32(v))
+	default:
+		return false
+	}
+	l.Set(a)
+	return true
+}
+
+// setNumber stores the AVPs of 4 octets.
+func (l *AccessLine) setNumber(a LineAVP, v uint32) bool {
+	switch {
+	case a >= LineActualUp && a <= lineRateLast:
+		l.rates[a-LineActualUp] = uint64(v)
+	case a >= lineDelayFirst && a <= lineDelayLast:
+		l.delays[a-lineDelayFirst] = v
+	case a == LineType:
+		l.Type = v
+	case a == LineInterworking:
+		l.Interworking = v != 0
+	default:
+		return false
+	}
+	l.Set(a)
+	return true
+}
+
+// append encodes the AVPs that are there. All of them are sent with the M bit
+// clear and may be hidden (RFC 5515 section 5).
+func (l *AccessLine) append(dst []byte, h hiding) []byte {
+	for _, a := range lineAVPs {
+		if !l.Has(a) {
+			continue
+		}
+		start := len(dst)
+		dst = appendAVPHeader(dst, false, VendorDSLForum, uint16(a))
+		dst = l.appendValue(dst, a)
+		dst = h.finish(dst, start, true)
+	}
+	return dst
+}
+
+func (l *AccessLine) appendValue(dst []byte, a LineAVP) []byte {
+	switch a {
+	case LineAgentCircuitID:
+		return append(dst, l.AgentCircuitID...)
+	case LineAgentRemoteID:
+		return append(dst, l.AgentRemoteID...)
+	case LineAccessLoop:
+		return append(dst, l.Encapsulation[:]...)
+	case LineType:
+		return binary.BigEndian.AppendUint32(dst, l.Type)
+	case LineInterworking:
+		return binary.BigEndian.AppendUint32(dst, uint32(bit(l.Interworking, 1)))
+	}
+	v, _ := l.Rate(a)
+	if a >= lineDelayFirst {
+		return binary.BigEndian.AppendUint32(dst, uint32(v))
+	}
+	return binary.BigEndian.AppendUint64(dst, v)
+}
+
+// lineAVPs are all that lineBit knows, in the order of their numbers.
+var lineAVPs = [...]LineAVP{
+	LineAgentCircuitID, LineAgentRemoteID,
+	LineActualUp, LineActualDown, LineMinimumUp, LineMinimumDown, LineAttainableUp, LineAttainableDown,
+	LineMaximumUp, LineMaximumDown, LineMinimumLowUp, LineMinimumLowDown,
+	LineMaximumDelayUp, LineActualDelayUp, LineMaximumDelayDown, LineActualDelayDown,
+	LineAccessLoop, LineType, LineInterworking,
 }

@@ -147,10 +147,16 @@ func (m *Message) Unset(avps ...AVP) {
 	}
 }
 
-// Reset empties the message for another use. Its buffers are kept.
+// Reset empties the message for another use. Its buffers are kept, unless one
+// extraordinary message has made them large.
 func (m *Message) Reset() {
-	*m = Message{
-		SpeedUpdates: m.SpeedUpdates[:0], Extra: m.Extra[:0],
-		line: m.line, scratch: m.scratch[:0],
+	const keepBytes, keepItems = 4096, 256
+	scratch, updates, extra := m.scratch, m.SpeedUpdates, m.Extra
+	if cap(scratch) > keepBytes {
+		scratch = nil
 	}
+	if cap(updates) > keepItems {
+		updates = nil
+	}
+	*m = Message{SpeedUpdates: updates[:0], Extra: extra[:0], line: m.line, scratch: scratch[:0]}
 }

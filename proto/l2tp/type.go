@@ -41,12 +41,17 @@ func (t MessageType) String() string {
 	return "message " + strconv.Itoa(int(t))
 }
 
+// Known reports whether the type is one of the constants.
+func (t MessageType) Known() bool { return t.known() }
+
 func (t MessageType) known() bool { return int(t) < len(typeNames) && typeNames[t] != "" }
 
 // session reports whether messages of this type belong to one session. A fault
 // in one of those ends the session, a fault in any other the tunnel (RFC 2661
 // section 4.1).
-func (t MessageType) session() bool { return t >= MessageOCRQ && t <= MessageSLI }
+func (t MessageType) session() bool {
+	return t >= MessageOCRQ && t <= MessageSLI && t.known()
+}
 
 // Bits of the Framing Capabilities and Framing Type AVPs.
 const (

@@ -1,0 +1,122 @@
+package l2tp
+
+// tunnelInput is what can happen to a control connection.
+type tunnelInput uint8
+
+const (
+	inOpen     tunnelInput = iota // local open request
+	inSCCRQ                       // an acceptable one, as are the next two
+	inSCCRP                       //
+	inSCCCN                       //
+	inBadSCCRQ                    // version, authentication or content not acceptable
+	inBadSCCRP                    //
+	inBadSCCCN                    //
+	inStopCCN                     // from the peer
+	inCall                        // a call message
+	inBad                         // a message that clears the control connection
+	inClose                       // administrative close, or a failure here
+	tunnelInputs
+)
+
+// tunnelAction is what a step of the control connection does.
+type tunnelAction uint8
+
+const (
+	actIgnore    tunnelAction = iota
+	actSendSCCRQ              //
+	actSendSCCRP              //
+	actSendSCCCN              // and up
+	actUp                     //
+	actCall                   // hand the call message to the owner
+	actSendStop               // send StopCCN, clean up
+	actCleanUp                // acknowledge, clean up
+)
+
+// tunnelStep is one cell: what to do, and the state after it.
+type tunnelStep struct {
+	action tunnelAction
+	next   TunnelState
+}
+
+// tunnelTable is RFC 2661 section 7.2.1. The RFC's idle is two states here:
+// TunnelIdle before the connection, TunnelStopping after it, so that a StopCCN
+// can be repeated and acknowledged (section 5.7). Cells that the RFC leaves out
+// are a message out of place, which clears the connection. An SCCRQ that meets
+// ours in wait-ctl-reply is such a cell: the owner sees to tie breakers, for
+// the two connections are two Tunnels.
+var tunnelTable = [...][tunnelInputs]tunnelStep{
+	TunnelIdle: {
+		inOpen:     {actSendSCCRQ, TunnelWaitReply},
+		inSCCRQ:    {actSendSCCRP, TunnelWaitConn},
+		inSCCRP:    {actSendStop, TunnelStopping},
+		inSCCCN:    {actCleanUp, TunnelStopping},
+		inBadSCCRQ: {actSendStop, TunnelStopping},
+		inBadSCCRP: {actSendStop, TunnelStopping},
+		inBadSCCCN: {actCleanUp, TunnelStopping},
+		inStopCCN:  {actCleanUp, TunnelStopping},
+		inCall:     {actCleanUp, TunnelStopping},
+		inBad:      {actCleanUp, TunnelStopping},
+		inClose:    {actCleanUp, TunnelStopping},
+	},
+	TunnelWaitReply: {
+		inOpen:     {actIgnore, TunnelWaitReply},
+		inSCCRQ:    {actSendStop, TunnelStopping},
+		inSCCRP:    {actSendSCCCN, TunnelEstablished},
+		inSCCCN:    {actSendStop, TunnelStopping},
+		inBadSCCRQ: {actSendStop, TunnelStopping},
+		inBadSCCRP: {actSendStop, TunnelStopping},
+		inBadSCCCN: {actSendStop, TunnelStopping},
+		inStopCCN:  {actCleanUp, TunnelStopping},
+		inCall:     {actSendStop, TunnelStopping},
+		inBad:      {actSendStop, TunnelStopping},
+		inClose:    {actSendStop, TunnelStopping},
+	},
+	TunnelWaitConn: {
+		inOpen:     {actIgnore, TunnelWaitConn},
+		inSCCRQ:    {actSendStop, TunnelStopping},
+		inSCCRP:    {actSendStop, TunnelStopping},
+		inSCCCN:    {actUp, TunnelEstablished},
+		inBadSCCRQ: {actSendStop, TunnelStopping},
+		inBadSCCRP: {actSendStop, TunnelStopping},
+		inBadSCCCN: {actSendStop, TunnelStopping},
+		inStopCCN:  {actCleanUp, TunnelStopping},
+		inCall:     {actSendStop, TunnelStopping},
+		inBad:      {actSendStop, TunnelStopping},
+		inClose:    {actSendStop, TunnelStopping},
+	},
+	TunnelEstablished: {
+		inOpen:     {actIgnore, TunnelEstablished},
+		inSCCRQ:    {actSendStop, TunnelStopping},
+		inSCCRP:    {actSendStop, TunnelStopping},
+		inSCCCN:    {actSendStop, TunnelStopping},
+		inBadSCCRQ: {actSendStop, TunnelStopping},
+		inBadSCCRP: {actSendStop, TunnelStopping},
+		inBadSCCCN: {actSendStop, TunnelStopping},
+		inStopCCN:  {actCleanUp, TunnelStopping},
+		inCall:     {actCall, TunnelEstablished},
+		inBad:      {actSendStop, TunnelStopping},
+		inClose:    {actSendStop, TunnelStopping},
+	},
+	// Whatever still comes is acknowledged by Control and has no meaning.
+	TunnelStopping: {
+		inOpen:     {actIgnore, TunnelStopping},
+		inSCCRQ:    {actIgnore, TunnelStopping},
+		inSCCRP:    {actIgnore, TunnelStopping},
+		inSCCCN:    {actIgnore, TunnelStopping},
+		inBadSCCRQ: {actIgnore, TunnelStopping},
+		inBadSCCRP: {actIgnore, TunnelStopping},
+		inBadSCCCN: {actIgnore, TunnelStopping},
+		inStopCCN:  {actIgnore, TunnelStopping},
+		inCall:     {actIgnore, TunnelStopping},
+		inBad:      {actIgnore, TunnelStopping},
+		inClose:    {actIgnore, TunnelStopping},
+	},
+}
+
+var tunnelStateNames = [...]string{
+	TunnelIdle: "idle", TunnelWaitReply: "wait-ctl-reply", TunnelWaitConn: "wait-ctl-conn",
+	TunnelEstablished: "established", TunnelStopping: "stopping",
+}
+
+// String returns the RFC's name of the state.
+func (s TunnelState) String() string { return nameOf(tunnelStateNames[:], uint16(s)) }
