@@ -160,6 +160,8 @@ var (
 	// ErrInvalid says that a change cannot be stored anywhere: its operation
 	// is unknown, or what the operation names is missing or has no valid key.
 	ErrInvalid = errors.New("invalid change")
+	// ErrClosed says that the store was closed before.
+	ErrClosed = errors.New("store is closed")
 )
 
 // ConflictError is the error of an Apply that made all the changes but those

@@ -1,0 +1,69 @@
+package journal
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+const (
+	defaultCache = 8 << 20
+	// memTable is the size of the memory between the log and the tables; two
+	// of them are in use at times.
+	memTable = 16 << 20
+)
+
+// pebbleOptions trades disk for CPU: records are small and many, and all of
+// them together are some 100 MiB.
+func pebbleOptions(o Options, fs *walFS) *pebble.Options {
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = defaultCache
+	}
+	opts := &pebble.Options{
+		FS: fs,
+		// This version's logs say how far they were written, so that damage
+		// in the middle is told from an end that was cut off.
+		FormatMajorVersion:    pebble.FormatWALSyncChunks,
+		CacheSize:             o.CacheBytes,
+		MemTableSize:          memTable,
+		L0CompactionThreshold: 8,
+		L0StopWritesThreshold: 32,
+		MaxOpenFiles:          200,
+		Logger:                pebbleLog{o.Log},
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { o.Log.Warn("journal: background work failed", "error", err) },
+			DataCorruption: func(info pebble.DataCorruptionInfo) {
+				o.Log.Error("journal: damaged file", "error", info.String())
+			},
+		},
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	return opts
+}
+
+// fatalError is what pebbleLog panics with.
+type fatalError struct{ message string }
+
+func (e fatalError) Error() string { return e.message }
+
+// pebbleLog is Pebble's logger. Its information is of interest to nobody.
+type pebbleLog struct{ log *slog.Logger }
+
+func (l pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Error("journal: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return. Journal.commit catches its panic. In Pebble's own
+// goroutines it ends the process, which is right: what is in the log is safe,
+// and the next opening takes it from there.
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	err := fatalError{fmt.Sprintf(format, args...)}
+	l.log.Error("journal: " + err.message)
+	panic(err)
+}
