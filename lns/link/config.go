@@ -2,12 +2,13 @@ package link
 
 import (
 	"fmt"
-	"math"
 	"time"
+
+	"culvert/proto/ppp"
 )
 
 // Never is the Deadline of a link that waits for nothing.
-const Never = time.Duration(math.MaxInt64)
+const Never = ppp.Never
 
 // Method is how the peer is asked to prove who it is. Its values are those
 // of aaa.Method.

@@ -1,8 +1,6 @@
 package link
 
-import (
-	"net/netip"
-)
+import "net/netip"
 
 // Reason says why a link ended.
 type Reason uint8
@@ -94,14 +92,15 @@ type Network struct {
 	MTU uint16
 }
 
-// Effects collects what steps want done. The caller resets and reuses it,
-// one for many links.
+// Effects collects what the steps of one link want done. The caller reuses
+// it, for many links: Reset before another batch, Next before another link.
 type Effects struct {
 	// Frames are PPP frames to send to the peer, in order. They alias the
 	// arena and are valid until Reset.
 	Frames [][]byte
 	// Auth asks the owner to decide about the peer, who answers with Grant
-	// or Deny. It may come again after a renegotiation.
+	// or Deny. It may come again after a renegotiation; the answer to the
+	// older one is then not to be given any more.
 	Auth *Credentials
 	// Up says that IPCP opened: packets may flow. It may come again after Restarted.
 	Up bool
@@ -135,6 +134,12 @@ func (fx *Effects) Reset() {
 		Frames: fx.Frames[:0], whole: fx.whole[:0], arena: fx.arena[:0],
 		scratch: fx.scratch[:0], headroom: fx.headroom,
 	}
+}
+
+// Next forgets everything but the frames, so that steps of several links
+// share one arena.
+func (fx *Effects) Next() {
+	fx.Auth, fx.Up, fx.Restarted, fx.Down, fx.Reason = nil, false, false, false, ReasonNone
 }
 
 // Whole is Frames[i] with its headroom before it: the same memory.

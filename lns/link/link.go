@@ -3,60 +3,132 @@ package link
 import (
 	"io"
 	"time"
-)
 
-// Proxy is what the LAC told about its own negotiation with the peer
-// (RFC 2661 sections 4.4.5 and 6.8): AVPs 26 to 33. The slices are only read during Start.
-type Proxy struct {
-	// InitialReceived, LastSent and LastReceived are LCP options of
-	// Configure-Requests: the peer's first, the LAC's last, the peer's last.
-	InitialReceived, LastSent, LastReceived []byte
-	// AuthType is the Proxy Authen Type: 0 absent, 1 textual, 2 CHAP, 3 PAP, 4 none, 5 MS-CHAPv1.
-	AuthType uint16
-	// AuthName, AuthChallenge, AuthID and AuthResponse are as their AVPs.
-	AuthName, AuthChallenge []byte
-	AuthID                  uint16
-	AuthResponse            []byte
-}
+	"culvert/proto/ppp"
+)
 
 // Link is one PPP link. The zero value is ready for Start. All methods are
 // for the goroutine that owns the session.
 type Link struct {
-	cfg    *Config
-	rnd    io.Reader
+	// cfg and rnd are as given to Start.
+	cfg *Config
+	rnd io.Reader
+	// neg is what only negotiation needs; nil when the link is up.
+	neg *negotiation
+
+	lcp, ipcp ppp.Automaton
+
+	// echoAt is when the keepalive acts next; 0 is never. echoes counts
+	// Echo-Requests since the last sign of life.
+	echoAt time.Duration
+	// magic is ours as agreed, accm the peer's wish.
+	magic, accm uint32
+	// net is what Grant gave, ready for a renegotiation.
+	net addresses
+	// peerMRU is the peer's as agreed, mtu Grant's.
+	peerMRU, mtu uint16
+	// budgetSecond is the second that rejects counts packets in.
+	budgetSecond uint32
+	rejects      uint8
+	echoes       uint8
+
 	phase  Phase
 	method Method
+	auth   authState
+	reason Reason
+	// authID is the identifier of the authentication in hand, nextID the
+	// one for the next packet that needs any.
+	authID, nextID uint8
+	// acfc and pfc say how frames go to the peer; looped that an echo came
+	// back with our magic number.
+	acfc, pfc, looped bool
+}
+
+// negotiation is the part of a link that is dropped when it is up. Its times
+// are 0 where nothing is waited for.
+type negotiation struct {
+	// setupAt ends the set-up, authAt the wait for credentials; resendAt
+	// repeats the challenge, patienceAt ends a link whose peer terminated
+	// in the middle of LCP.
+	setupAt, authAt, resendAt, patienceAt time.Duration
+	// resendAfter is the challenge's next period, resends how many are left.
+	resendAfter time.Duration
+	resends     uint8
+
+	// want is our Configure-Request; peer what we acknowledged of theirs,
+	// offered what their last request says.
+	want, peer, offered ppp.LCPConfig
+	// refused has a bit for each Method that the peer would not use, loops counts
+	// requests with our own magic number.
+	refused, loops uint8
+
+	// challenge is CHAP's, answer the message that went with our verdict.
+	challenge [16]byte
+	answer    string
+
+	// noAddress says that the peer rejected our IP-Address option, nagged
+	// that we asked for the peer's once, heardIPCP that the peer has come
+	// to the network phase.
+	noAddress, nagged, heardIPCP bool
 }
 
 // Start begins the link. rnd gives unpredictable octets and is kept. With a
 // proxy that is consistent and fits cfg, LCP is taken as negotiated, and
 // proxied credentials come in fx.Auth at once; otherwise, or with nil, LCP
-// is negotiated with the peer.
-func (l *Link) Start(now time.Duration, cfg *Config, rnd io.Reader, proxy *Proxy, fx *Effects) {}
+// is negotiated with the peer. cfg has passed Validate.
+func (l *Link) Start(now time.Duration, cfg *Config, rnd io.Reader, proxy *Proxy, fx *Effects) {
+	*l = Link{cfg: cfg, rnd: rnd, phase: PhaseLCP, peerMRU: ppp.DefaultMRU}
+	l.renew(now)
+	if proxy != nil && l.adopt(now, proxy, fx) {
+		return
+	}
+	l.stepLCP(now, ppp.Open, incoming{}, fx)
+	l.stepLCP(now, ppp.Up, incoming{}, fx)
+}
+
+// renew makes the negotiation's part anew, unless it is there: a
+// renegotiation before the link was up gets no more time.
+func (l *Link) renew(now time.Duration) {
+	if l.neg != nil {
+		return
+	}
+	l.neg = &negotiation{setupAt: armed(now + l.cfg.SetupTimeout)}
+	l.neg.want = ppp.LCPConfig{MRU: l.cfg.MRU, Magic: l.random32()}
+	if l.cfg.MRU == ppp.DefaultMRU {
+		l.neg.want.MRU = 0
+	}
+	if len(l.cfg.Auth) > 0 {
+		first := l.cfg.Auth[0]
+		if l.method != MethodNone {
+			first = l.method
+		}
+		l.neg.want.Auth = wireAuth(first)
+	}
+}
 
 // Receive takes one PPP frame from the peer, with or without address and
 // control, with a protocol of one or two octets. It keeps no reference to frame.
-func (l *Link) Receive(now time.Duration, frame []byte, fx *Effects) {}
-
-// Tick does what time asks for. A tick before Deadline does nothing.
-func (l *Link) Tick(now time.Duration, fx *Effects) {}
-
-// Deadline is when Tick is wanted next; Never when nothing is waited for.
-func (l *Link) Deadline() time.Duration { return Never }
-
-// Grant accepts the peer after Effects.Auth. message goes into the PAP
-// Authenticate-Ack or CHAP Success; for MS-CHAPv2 it is the "S=..." string
-// of RFC 2759 section 5. In other phases it does nothing.
-func (l *Link) Grant(now time.Duration, n Network, message string, fx *Effects) {}
-
-// Deny refuses the peer after Effects.Auth, with a message for its eyes
-// (for MS-CHAPv2 either the whole "E=..." string of RFC 2759 section 6, or just the text
-// in it), and ends the link. In other phases it does nothing.
-func (l *Link) Deny(now time.Duration, message string, fx *Effects) {}
-
-// Close ends the link with a Terminate-Request; Effects.Down follows when
-// the peer has acknowledged it or does not answer.
-func (l *Link) Close(now time.Duration, fx *Effects) {}
+func (l *Link) Receive(now time.Duration, frame []byte, fx *Effects) {
+	if l.phase == PhaseIdle || l.phase == PhaseDown {
+		return
+	}
+	f, err := ppp.ParseFrame(frame)
+	if err != nil {
+		return
+	}
+	switch f.Protocol {
+	case ppp.ProtocolLCP:
+		l.receiveLCP(now, f.Payload, fx)
+	case ppp.ProtocolPAP, ppp.ProtocolCHAP:
+		l.receiveAuth(now, f, fx)
+	case ppp.ProtocolIPCP:
+		l.receiveIPCP(now, f.Payload, fx)
+	case ppp.ProtocolIPv4:
+		// The plane forwards these; one that comes here came too early.
+	default:
+		l.rejectProtocol(now, f, fx)
+	}
+}
 
 // Phase is where the link stands.
 func (l *Link) Phase() Phase { return l.phase }
@@ -65,18 +137,57 @@ func (l *Link) Phase() Phase { return l.phase }
 func (l *Link) Method() Method { return l.method }
 
 // PeerMRU is the largest information field that the peer takes, in octets.
-func (l *Link) PeerMRU() uint16 { return 1500 }
+func (l *Link) PeerMRU() uint16 { return l.peerMRU }
+
+// PeerACCM are the control characters that the peer's line wants escaped, for
+// the Set-Link-Info to a LAC with asynchronous lines (RFC 2661 section 6.14).
+func (l *Link) PeerACCM() uint32 { return l.accm }
 
 // MTU is the largest IP packet to send to the peer: the least of its MRU
 // and what Grant said.
-func (l *Link) MTU() uint16 { return 1500 }
+func (l *Link) MTU() uint16 {
+	if l.mtu == 0 {
+		return l.peerMRU
+	}
+	return min(l.mtu, l.peerMRU)
+}
 
 // Magic is our magic number; 0 when none was agreed.
-func (l *Link) Magic() uint32 { return 0 }
+func (l *Link) Magic() uint32 { return l.magic }
 
 // ACFC and PFC say that frames go to the peer without address and control,
 // and with a one-octet protocol where there is one (RFC 1661 sections 6.5 and 6.6).
-func (l *Link) ACFC() bool { return false }
+func (l *Link) ACFC() bool { return l.acfc }
 
 // PFC: see ACFC.
-func (l *Link) PFC() bool { return false }
+func (l *Link) PFC() bool { return l.pfc }
+
+// limits are the automata's, from the configuration.
+func (l *Link) limits() ppp.Limits {
+	c := l.cfg
+	return ppp.Limits{
+		RestartFirst: c.RestartFirst, Restart: c.Restart,
+		MaxConfigure: c.MaxConfigure, MaxTerminate: c.MaxTerminate, MaxFailure: c.MaxFailure,
+	}
+}
+
+// random fills b; it reports false where the source failed.
+func (l *Link) random(b []byte) bool {
+	_, err := io.ReadFull(l.rnd, b)
+	return err == nil
+}
+
+// random32 is a magic number: not zero, unless the source of randomness
+// failed, and then the option is left out.
+func (l *Link) random32() uint32 {
+	var b [4]byte
+	for range 4 {
+		if !l.random(b[:]) {
+			return 0
+		}
+		if v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]); v != 0 {
+			return v
+		}
+	}
+	return 1
+}

@@ -117,10 +117,12 @@ func (a *Automaton) request(now time.Duration, l *Limits, e Event) {
 
 // count keeps the counters of negotiations that do not converge.
 func (a *Automaton) count(e Event, actions Actions) {
-	switch {
-	case e == RCA:
+	switch e {
+	case Up:
+		a.refused, a.refusals = 0, 0
+	case RCA:
 		a.answered, a.refusals = true, 0
-	case e == RCN:
+	case RCN:
 		a.answered, a.refusals = true, saturate(a.refusals)
 	}
 	switch {
