@@ -1,0 +1,144 @@
+package lns
+
+import (
+	"errors"
+	"net/netip"
+
+	"culvert/aaa"
+	"culvert/lns/dataplane"
+	"culvert/lns/link"
+)
+
+// askAAA sends the subscriber's credentials to AAA once the step is committed.
+func (sh *shard) askAAA(s *session, c *link.Credentials) {
+	if s.state == stateUp && c.User != s.who.User {
+		sh.end(s, CauseProtocolError, "the subscriber came back under another name")
+		return
+	}
+	// Earlier records of the session may still be read by others: a new
+	// name goes into a new identity.
+	who := *s.who
+	who.User = c.User
+	s.who = &who
+	s.method = aaa.Method(c.Method)
+	key, owner, inbox := s.key, s.owner, sh.inbox
+	sh.asks = append(sh.asks, ask{
+		req: aaa.Request{Identity: who, Credentials: aaa.Credentials{
+			Method: s.method, Password: c.Password, ID: c.ID, Challenge: c.Challenge, Response: c.Response,
+		}},
+		done: func(g *aaa.Grant, err error) { inbox.put(&answer{key, owner, g, err}) },
+	})
+}
+
+// answer is AAA's. It is dropped when the session it was for is gone.
+type answer struct {
+	key   dataplane.Key
+	owner uint64
+	grant *aaa.Grant
+	err   error
+}
+
+func (m *answer) deliver(sh *shard) {
+	s := sh.sessions[m.key]
+	if s == nil || s.owner != m.owner || s.state == stateClosing {
+		sh.stats.staleAnswers++
+		return
+	}
+	if m.err != nil {
+		sh.denied(s, m.err)
+		return
+	}
+	sh.granted(s, m.grant)
+}
+
+// denied tells the subscriber that AAA said no, or said nothing.
+func (sh *shard) denied(s *session, err error) {
+	cause, message := CauseAuthUnavailable, "Authentication is not possible now"
+	var reject *aaa.RejectError
+	if errors.As(err, &reject) {
+		cause, message = CauseAuthRejected, reject.Message
+		if reject.MSCHAPError != "" {
+			message = reject.MSCHAPError
+		}
+	}
+	sh.deny(s, cause, message, err.Error())
+}
+
+// deny ends a session in authentication: the subscriber is told why, in the
+// words of its protocol, before the link goes.
+func (sh *shard) deny(s *session, cause Cause, message, detail string) {
+	sh.begin(s, cause, detail)
+	sh.linkStep(s, func(fx *link.Effects) {
+		s.link.Deny(sh.now, message, fx)
+		if s.link.Phase() < link.PhaseClosing {
+			// It renegotiates meanwhile, so there is nothing to deny.
+			s.link.Close(sh.now, fx)
+		}
+	})
+}
+
+// granted gives the subscriber what AAA allows: an address first.
+func (sh *shard) granted(s *session, g *aaa.Grant) {
+	if g.User != "" && g.User != s.who.User {
+		who := *s.who
+		who.User = g.User
+		s.who = &who
+	}
+	if !s.address.IsValid() {
+		addr, err := sh.acquire(s, g)
+		if err != nil {
+			cause := CauseNoAddress
+			if errors.Is(err, aaa.ErrAddressInUse) {
+				cause = CauseAddressInUse
+			}
+			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", g.Pool, "err", err)...)
+			sh.deny(s, cause, "No address is free", err.Error())
+			return
+		}
+		s.address = addr
+	}
+	s.grant = g
+	net := link.Network{Local: sh.srv.cfg.Subscriber.LocalAddress, Peer: s.address, DNS: g.DNS, NBNS: g.NBNS, MTU: g.MTU}
+	if !net.DNS[0].IsValid() && !net.DNS[1].IsValid() {
+		net.DNS = sh.srv.cfg.Subscriber.DNS
+	}
+	if !net.NBNS[0].IsValid() && !net.NBNS[1].IsValid() {
+		net.NBNS = sh.srv.cfg.Subscriber.NBNS
+	}
+	message := g.ReplyMessage
+	if g.MSCHAPSuccess != "" {
+		message = g.MSCHAPSuccess
+	}
+	sh.linkStep(s, func(fx *link.Effects) { s.link.Grant(sh.now, net, message, fx) })
+}
+
+// acquire takes the subscriber's address. When the same subscriber still
+// holds it with an earlier session, that one is stale (a modem that lost
+// power dials again before its LAC has noticed) and gives way.
+func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
+	addr, err := sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)
+	var held *aaa.AddressInUseError
+	if err == nil || !errors.As(err, &held) || held.User != s.who.User {
+		return addr, err
+	}
+	sh.srv.cfg.Addresses.Release(held.Address, held.Owner)
+	addr, err = sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)
+	if err == nil {
+		for i := range sh.srv.shards {
+			sh.send(i, replaced{held.Owner})
+		}
+	}
+	return addr, err
+}
+
+// replaced ends the session that another of the same subscriber has taken over from.
+type replaced struct{ owner uint64 }
+
+func (m replaced) deliver(sh *shard) {
+	for _, s := range sh.sessions {
+		if s.owner == m.owner {
+			sh.end(s, CauseReplaced, "the same subscriber has dialled again")
+			return
+		}
+	}
+}

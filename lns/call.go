@@ -1,0 +1,180 @@
+package lns
+
+import (
+	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
+)
+
+// callTable is what a tunnel's shard knows of its calls: which of our
+// session ids are in use, and by which of the LAC's they go.
+type callTable struct {
+	ids    idAllocator
+	ours   map[uint16]callRef
+	byPeer map[uint16]uint16 // the LAC's session id -> ours
+}
+
+type callRef struct {
+	peerID uint16
+	serial uint32
+}
+
+func (c *callTable) init() { c.ids = newIDAllocator(0xffff) }
+
+func (c *callTable) len() int { return len(c.ours) }
+
+func (c *callTable) add(id uint16, ref callRef) {
+	if c.ours == nil {
+		c.ours, c.byPeer = make(map[uint16]callRef), make(map[uint16]uint16)
+	}
+	c.ours[id] = ref
+	c.byPeer[ref.peerID] = id
+}
+
+// remove forgets a call; its id waits before it is used again.
+func (c *callTable) remove(id uint16) bool {
+	ref, ok := c.ours[id]
+	if !ok {
+		return false
+	}
+	delete(c.ours, id)
+	if c.byPeer[ref.peerID] == id {
+		delete(c.byPeer, ref.peerID)
+	}
+	c.ids.release(id)
+	return true
+}
+
+// byShard lists the calls' ids by the shard that owns the session.
+func (c *callTable) byShard(shards int) [][]uint16 {
+	lists := make([][]uint16, shards)
+	for id := range c.ours {
+		s := dataplane.ShardOf(id, shards)
+		lists[s] = append(lists[s], id)
+	}
+	return lists
+}
+
+// callMessage handles a message about a call, on the tunnel's shard: a new
+// call is admitted here, all others go to the session's shard.
+func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
+	if e.Message.Type == l2tp.MessageICRQ {
+		sh.icrq(t, &e.Message)
+		return
+	}
+	id := e.SessionID
+	if _, ok := t.calls.ours[id]; !ok {
+		// A CDN for a call that we ended ourselves crosses ours: quite normal.
+		if e.Message.Type != l2tp.MessageCDN {
+			sh.stats.drop(dropNoSession)
+			sh.log.Debug("dropped a message for no session", "tunnel", t.facts.id, "session", id, "type", e.Message.Type)
+		}
+		return
+	}
+	m := e.Message.Clone()
+	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), callMessage{t.facts, id, &m})
+}
+
+// icrq admits a call and hands it to its shard, or refuses it.
+func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
+	if m.AssignedSessionID == 0 {
+		sh.stats.drop(dropBadICRQ)
+		sh.log.Warn("dropped an ICRQ without a session id", "tunnel", t.facts.id, "lac", *t.facts.peer.Load())
+		return
+	}
+	if old, ok := t.calls.byPeer[m.AssignedSessionID]; ok {
+		if t.calls.ours[old].serial == m.CallSerial {
+			sh.stats.drop(dropDuplicateICRQ)
+			return // the same call once more; it has its answer
+		}
+		// The LAC gave the id to a new call, so to the LAC the old one is gone.
+		sh.send(dataplane.ShardOf(old, len(sh.srv.shards)), callsDown{facts: t.facts, ids: []uint16{old}, cause: CauseReplaced})
+		delete(t.calls.byPeer, m.AssignedSessionID)
+	}
+	id, ok := t.calls.ids.take()
+	if !ok {
+		sh.log.Error("a tunnel has no session id left", "tunnel", t.facts.id, "lac", *t.facts.peer.Load())
+		sh.sendCDN(t, m.AssignedSessionID, 0, CauseBusy.result(&t.facts.profile.LACProfile, "no session id left"))
+		return
+	}
+	if why := sh.callAdmission(t.facts.profile); why != "" {
+		t.calls.ids.release(id)
+		sh.stats.rejects[CauseBusy]++
+		sh.log.Warn("refused a call", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "why", why)
+		sh.sendCDN(t, m.AssignedSessionID, id, CauseBusy.result(&t.facts.profile.LACProfile, why))
+		return
+	}
+	t.calls.add(id, callRef{m.AssignedSessionID, m.CallSerial})
+	sh.srv.settingUp.Add(1)
+	sh.srv.sessions.Add(1)
+	t.facts.profile.use.sessions.Add(1)
+	c := m.Clone()
+	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), newCall{t.facts, id, &c})
+}
+
+// callAdmission says why no call can be taken now, or nothing.
+func (sh *shard) callAdmission(p *profile) string {
+	srv := sh.srv
+	switch {
+	case srv.draining.Load():
+		return "this LNS is draining"
+	case srv.settingUp.Load() >= int64(srv.cfg.MaxSettingUp):
+		return "too many calls are being set up"
+	case srv.cfg.MaxSessions > 0 && srv.sessions.Load() >= int64(srv.cfg.MaxSessions):
+		return "too many sessions"
+	case p.MaxSessions > 0 && p.use.sessions.Load() >= int64(p.MaxSessions):
+		return "too many sessions of this LAC"
+	}
+	return ""
+}
+
+// sendCDN ends a call at the LAC. id is our session id, 0 where the call never got one.
+func (sh *shard) sendCDN(t *tunnel, peerID, id uint16, r l2tp.Result) {
+	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, newCDN(id, r), peerID, fx) })
+}
+
+// newCDN is a Call-Disconnect-Notify for the session with our id.
+func newCDN(id uint16, r l2tp.Result) *l2tp.Message {
+	m := &l2tp.Message{Type: l2tp.MessageCDN, AssignedSessionID: id, Result: r}
+	m.Set(l2tp.AVPAssignedSessionID, l2tp.AVPResultCode)
+	return m
+}
+
+// badMessage ends the session of a message that RFC 2661 section 4.1 says
+// must end it. For an ICRQ the tunnel has answered already.
+func (sh *shard) badMessage(t *tunnel, e *l2tp.Event) {
+	sh.stats.drop(dropBadMessage)
+	sh.log.Warn("a LAC sent a bad message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "session", e.SessionID, "err", e.Err)
+	if _, ok := t.calls.ours[e.SessionID]; ok {
+		sh.send(dataplane.ShardOf(e.SessionID, len(sh.srv.shards)), badCall{t.facts, e.SessionID, e.Result})
+	}
+}
+
+// toLAC brings a message of a session to the tunnel's shard, which sends it.
+type toLAC struct {
+	facts  *tunnelFacts
+	peerID uint16
+	m      *l2tp.Message
+}
+
+func (m toLAC) deliver(sh *shard) {
+	if t := sh.tunnels[tunnelID{m.facts.listener, m.facts.id}]; t != nil && t.facts == m.facts && !t.down {
+		sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, m.m, m.peerID, fx) })
+	}
+}
+
+// callGone tells the tunnel's shard that a session has ended; cdn is what the
+// LAC is told, nil when it knows.
+type callGone struct {
+	facts  *tunnelFacts
+	id     uint16
+	peerID uint16
+	cdn    *l2tp.Message
+}
+
+func (m callGone) deliver(sh *shard) {
+	t := sh.tunnels[tunnelID{m.facts.listener, m.facts.id}]
+	if t == nil || t.facts != m.facts || !t.calls.remove(m.id) || m.cdn == nil || t.down {
+		return
+	}
+	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, m.cdn, m.peerID, fx) })
+}

@@ -1,0 +1,49 @@
+package lns
+
+// idAllocator hands out 16-bit ids, 0 excepted, and never the same one soon
+// again: freed ids wait in line, and an id is reused only when the fresh ones
+// are used up or quarantine others have been freed since. So ids stay dense
+// (the plane's tables are arrays over them) and a late packet for an ended
+// session meets nobody.
+type idAllocator struct {
+	fresh uint16   // the lowest id that was never used
+	limit uint16   // the highest id that may be used
+	freed []uint16 // in the order they were freed, from head on
+	head  int
+	used  int
+}
+
+// quarantine is how many ids are freed before the first of them comes back
+// while there are fresh ones.
+const quarantine = 256
+
+func newIDAllocator(limit uint16) idAllocator { return idAllocator{fresh: 1, limit: limit} }
+
+// take gives an id that is not in use, or false when all are.
+func (a *idAllocator) take() (uint16, bool) {
+	waiting := len(a.freed) - a.head
+	exhausted := a.fresh > a.limit || a.fresh == 0
+	if waiting > quarantine || exhausted && waiting > 0 {
+		id := a.freed[a.head]
+		a.head++
+		if a.head > 1024 && a.head*2 > len(a.freed) {
+			a.freed = append(a.freed[:0], a.freed[a.head:]...)
+			a.head = 0
+		}
+		a.used++
+		return id, true
+	}
+	if exhausted {
+		return 0, false
+	}
+	id := a.fresh
+	a.fresh++
+	a.used++
+	return id, true
+}
+
+// release puts an id that take gave in line for reuse.
+func (a *idAllocator) release(id uint16) {
+	a.used--
+	a.freed = append(a.freed, id)
+}

@@ -1,0 +1,54 @@
+package lns
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestIDsAreUniqueAndNotSoonReused(t *testing.T) {
+	a := newIDAllocator(0xffff)
+	r := rand.New(rand.NewPCG(3, 4))
+	inUse := map[uint16]bool{}
+	freedAt := map[uint16]int{}
+	var list []uint16
+	for i := range 300_000 {
+		if len(list) > 0 && (r.IntN(2) == 0 || len(list) > 5000) {
+			k := r.IntN(len(list))
+			id := list[k]
+			list[k] = list[len(list)-1]
+			list = list[:len(list)-1]
+			delete(inUse, id)
+			freedAt[id] = i
+			a.release(id)
+			continue
+		}
+		id, ok := a.take()
+		if !ok || id == 0 || inUse[id] {
+			t.Fatalf("step %d: id %d, %v, in use %v", i, id, ok, inUse[id])
+		}
+		if at, was := freedAt[id]; was && i-at < quarantine/2 {
+			t.Fatalf("id %d came back after %d steps", id, i-at)
+		}
+		inUse[id] = true
+		list = append(list, id)
+	}
+	if a.used != len(list) {
+		t.Errorf("used %d, want %d", a.used, len(list))
+	}
+}
+
+func TestIDsRunOutAndComeBack(t *testing.T) {
+	a := newIDAllocator(0xffff)
+	for want := 1; want <= 0xffff; want++ {
+		if id, ok := a.take(); !ok || int(id) != want {
+			t.Fatalf("got %d, %v; want %d", id, ok, want)
+		}
+	}
+	if id, ok := a.take(); ok {
+		t.Fatalf("got %d from a full space", id)
+	}
+	a.release(7)
+	if id, ok := a.take(); !ok || id != 7 {
+		t.Fatalf("got %d, %v; want the only free id, 7", id, ok)
+	}
+}

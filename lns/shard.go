@@ -1,0 +1,193 @@
+package lns
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"culvert/aaa"
+	"culvert/lns/dataplane"
+	"culvert/lns/link"
+	"culvert/proto/l2tp"
+	"culvert/sessiondb"
+)
+
+// shard owns tunnels and sessions. Everything below but inbox is touched
+// only by the goroutine that runs step; nothing is locked. step takes a batch
+// and the time and does no I/O before flush, so a test can run a shard in
+// virtual time.
+type shard struct {
+	idx   int
+	srv   *Server
+	inbox *inbox
+	log   *slog.Logger
+
+	now      time.Duration
+	tunnels  map[tunnelID]*tunnel
+	sessions map[dataplane.Key]*session
+	wheel    wheel
+	stats    shardStats
+	accept   *acceptor // on shard 0 only
+	closing  bool      // the server is shutting down: nothing new is begun
+
+	// The effects of the step in hand, which flush carries out in this order.
+	changes []sessiondb.Change
+	usages  []aaa.Usage
+	adds    []dataplane.Session
+	cross   [][]message // by shard
+	asks    []ask
+	out     []dataplane.Datagram
+	events  []Event
+
+	// Messages to this same shard, delivered before the step ends.
+	local []message
+
+	tfx     l2tp.Effects
+	lfx     *link.Effects
+	scratch l2tp.Message
+	spare   batch
+}
+
+// tunnelID names a tunnel on this node.
+type tunnelID struct{ listener, id uint16 }
+
+// ask is a request for AAA that waits for the step's commit.
+type ask struct {
+	req  aaa.Request
+	done func(*aaa.Grant, error)
+}
+
+func newShard(srv *Server, idx int) *shard {
+	sh := &shard{
+		idx: idx, srv: srv, inbox: newInbox(), log: srv.log,
+		tunnels:  make(map[tunnelID]*tunnel),
+		sessions: make(map[dataplane.Key]*session),
+		cross:    make([][]message, srv.cfg.Plane.Shards()),
+		lfx:      link.NewEffects(dataHeader),
+	}
+	sh.wheel.init(srv.clock.Mono())
+	if idx == 0 {
+		sh.accept = newAcceptor(len(srv.listeners))
+	}
+	return sh
+}
+
+// run is the shard's goroutine: it steps whenever there is work or a tick's
+// time has passed while timers are armed.
+func (sh *shard) run(ctx context.Context) {
+	tick := time.NewTimer(wheelTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-sh.inbox.wake:
+		case <-tick.C:
+		}
+		sh.stats.dropped[dropInboxFull] += sh.inbox.take(&sh.spare)
+		sh.step(sh.srv.clock.Mono(), &sh.spare)
+		tick.Reset(wheelTick)
+	}
+}
+
+// step does all the work of one batch and of the timers due by now.
+func (sh *shard) step(now time.Duration, b *batch) {
+	sh.now = now
+	for i := range b.grams {
+		g := &b.grams[i]
+		sh.datagram(g.listener, g.peer, b.arena[g.from:g.to:g.to])
+	}
+	for _, m := range b.msgs {
+		m.deliver(sh)
+	}
+	sh.wheel.run(now, sh)
+	sh.settle()
+	sh.flush()
+}
+
+// settle delivers what the shard has sent to itself until nothing is left.
+func (sh *shard) settle() {
+	for i := 0; i < len(sh.local); i++ {
+		sh.local[i].deliver(sh)
+	}
+	clear(sh.local)
+	sh.local = sh.local[:0]
+}
+
+// send puts a message to a shard, maybe this one, in order.
+func (sh *shard) send(to int, m message) {
+	if to == sh.idx {
+		sh.local = append(sh.local, m)
+		return
+	}
+	sh.cross[to] = append(sh.cross[to], m)
+}
+
+// flush is the output commit: what the step changed is journaled before
+// anybody outside can see an effect of it.
+func (sh *shard) flush() {
+	sh.commit()
+	if len(sh.adds) > 0 {
+		if err := sh.srv.cfg.Plane.Add(sh.adds); err != nil {
+			sh.log.Error("the data plane refused sessions; their packets are not forwarded", "err", err, "sessions", len(sh.adds))
+			sh.stats.planeErrors++
+		}
+		clear(sh.adds)
+		sh.adds = sh.adds[:0]
+	}
+	for to, list := range sh.cross {
+		if len(list) > 0 {
+			sh.srv.shards[to].inbox.put(list...)
+			clear(list)
+			sh.cross[to] = list[:0]
+		}
+	}
+	for i := range sh.asks {
+		sh.srv.cfg.Authorizer.Authorize(sh.asks[i].req, sh.asks[i].done)
+	}
+	clear(sh.asks)
+	sh.asks = sh.asks[:0]
+	if len(sh.out) > 0 {
+		sh.srv.cfg.Plane.Send(sh.idx, sh.out)
+		clear(sh.out)
+		sh.out = sh.out[:0]
+	}
+	sh.tfx.Reset()
+	sh.lfx.Reset()
+	if len(sh.events) > 0 {
+		sh.srv.hub.publish(sh.events)
+		clear(sh.events)
+		sh.events = sh.events[:0]
+	}
+}
+
+// commit journals the step's changes. A journal that fails (a full disk) does
+// not stop the service: established sessions matter more than their records,
+// and the failure is logged and counted for the operator to act on.
+func (sh *shard) commit() {
+	if len(sh.changes) == 0 {
+		return
+	}
+	if err := sh.srv.cfg.Journal.Apply(context.Background(), sh.changes); err != nil {
+		sh.stats.journalErrors++
+		sh.log.Error("journal: state of this node is not being kept; look at its disk", "err", err, "changes", len(sh.changes))
+	}
+	if len(sh.usages) > 0 {
+		sh.srv.cfg.Ledger.Submit(sh.usages)
+		clear(sh.usages)
+		sh.usages = sh.usages[:0]
+	}
+	if sh.srv.cfg.Sink != nil {
+		sh.srv.cfg.Sink.Submit(sh.changes)
+	}
+	clear(sh.changes)
+	sh.changes = sh.changes[:0]
+}
+
+// emit queues datagrams for the peer of a tunnel.
+func (sh *shard) emit(f *tunnelFacts, packets [][]byte) {
+	peer := *f.peer.Load()
+	for _, p := range packets {
+		sh.out = append(sh.out, dataplane.Datagram{Listener: f.listener, Peer: peer, B: p})
+	}
+}

@@ -1,0 +1,116 @@
+package lns
+
+import "time"
+
+// SetupBuckets are the upper bounds of the set-up time histogram, from ICRQ to up.
+var SetupBuckets = [...]time.Duration{
+	10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
+	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond,
+	5 * time.Second, 10 * time.Second, 30 * time.Second,
+}
+
+// Stats are counters since the server's start.
+type Stats struct {
+	TunnelsUp, TunnelsDown, TunnelsFailed, TunnelsRefused uint64
+	// SessionsUp and SessionsDown count established sessions; CallsFailed
+	// those calls that never got there.
+	SessionsUp, SessionsDown, CallsFailed uint64
+	// Downs and Rejects count by Cause what ended: sessions and calls, and
+	// calls that were refused at once.
+	Downs, Rejects map[string]uint64
+	// Dropped counts input that was not acted on, by reason.
+	Dropped map[string]uint64
+	// StaleAnswers of AAA came when their session was gone.
+	StaleAnswers uint64
+	// JournalErrors and PlaneErrors are failures to act on: look at the log.
+	JournalErrors, PlaneErrors uint64
+	// SetupCounts[i] counts set-ups of at most SetupBuckets[i] (not cumulative;
+	// the last is beyond all), SetupSum is their time in all.
+	SetupCounts [len(SetupBuckets) + 1]uint64
+	SetupSum    time.Duration
+}
+
+// dropReason is why input was not acted on.
+type dropReason uint8
+
+const (
+	dropMalformed dropReason = iota
+	dropZeroTunnel
+	dropBadSCCRQ
+	dropUnknownLAC
+	dropNoTunnel
+	dropWrongSource
+	dropNoSession
+	dropBadICRQ
+	dropDuplicateICRQ
+	dropBadMessage
+	dropControl
+	dropInboxFull
+	dropReasons
+)
+
+var dropNames = [dropReasons]string{
+	dropMalformed: "malformed", dropZeroTunnel: "zero-tunnel", dropBadSCCRQ: "bad-sccrq",
+	dropUnknownLAC: "unknown-lac", dropNoTunnel: "no-tunnel", dropWrongSource: "wrong-source",
+	dropNoSession: "no-session", dropBadICRQ: "bad-icrq", dropDuplicateICRQ: "duplicate-icrq",
+	dropBadMessage: "bad-message", dropControl: "control", dropInboxFull: "inbox-full",
+}
+
+// shardStats are one shard's part of Stats; only the shard touches them.
+type shardStats struct {
+	tunnelsUp, tunnelsDown, tunnelsFailed, tunnelsRefused uint64
+	sessionsUp, sessionsDown, callsFailed                 uint64
+	downs, rejects                                        [causeCount]uint64
+	dropped                                               [dropReasons]uint64
+	staleAnswers, journalErrors, planeErrors              uint64
+	setupCounts                                           [len(SetupBuckets) + 1]uint64
+	setupSum                                              time.Duration
+}
+
+func (s *shardStats) drop(r dropReason) { s.dropped[r]++ }
+
+// setup counts a call that came up after d.
+func (s *shardStats) setup(d time.Duration) {
+	i := 0
+	for i < len(SetupBuckets) && d > SetupBuckets[i] {
+		i++
+	}
+	s.setupCounts[i]++
+	s.setupSum += d
+}
+
+// addTo adds a shard's counters to the server's.
+func (s *shardStats) addTo(t *Stats) {
+	t.TunnelsUp += s.tunnelsUp
+	t.TunnelsDown += s.tunnelsDown
+	t.TunnelsFailed += s.tunnelsFailed
+	t.TunnelsRefused += s.tunnelsRefused
+	t.SessionsUp += s.sessionsUp
+	t.SessionsDown += s.sessionsDown
+	t.CallsFailed += s.callsFailed
+	t.StaleAnswers += s.staleAnswers
+	t.JournalErrors += s.journalErrors
+	t.PlaneErrors += s.planeErrors
+	t.SetupSum += s.setupSum
+	for i, n := range s.setupCounts {
+		t.SetupCounts[i] += n
+	}
+	for c := range causeCount {
+		t.Downs[c.String()] += s.downs[c]
+		t.Rejects[c.String()] += s.rejects[c]
+	}
+	for r, n := range s.dropped {
+		t.Dropped[dropNames[r]] += n
+	}
+}
+
+// Stats adds up what the shards have counted.
+func (s *Server) Stats() Stats {
+	t := Stats{Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{}}
+	parts := make([]shardStats, len(s.shards))
+	s.each(func(sh *shard) { parts[sh.idx] = sh.stats })
+	for i := range parts {
+		parts[i].addTo(&t)
+	}
+	return t
+}

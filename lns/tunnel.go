@@ -1,0 +1,245 @@
+package lns
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"culvert/proto/l2tp"
+	"culvert/sessiondb"
+)
+
+// tunnelFacts is what a tunnel's sessions, on whatever shard, know of it. The
+// fields above peer never change; those below it are set before the first
+// session is made and never change after.
+type tunnelFacts struct {
+	listener uint16
+	id       uint16
+	shard    int
+	local    netip.AddrPort
+	profile  *profile
+	// peer is where the LAC is; it moves only where the profile lets it.
+	peer atomic.Pointer[netip.AddrPort]
+
+	peerID     uint16
+	peerName   string
+	assignment string
+}
+
+// tunnel is one control connection; it belongs to its shard.
+type tunnel struct {
+	timer  timer
+	facts  *tunnelFacts
+	t      *l2tp.Tunnel
+	accept acceptKey
+	calls  callTable
+	since  time.Time
+	up     bool
+	down   bool
+}
+
+// newTunnel brings an SCCRQ from shard 0 to the tunnel's shard.
+type newTunnel struct {
+	listener, id uint16
+	peer         netip.AddrPort
+	peerID       uint16
+	datagram     []byte
+	profile      *profile
+	again        bool // a retransmission
+}
+
+func (m newTunnel) deliver(sh *shard) {
+	t := sh.tunnels[tunnelID{m.listener, m.id}]
+	if t == nil && !m.again {
+		t = sh.makeTunnel(m)
+	}
+	if t != nil {
+		sh.tunnelInput(t, m.datagram)
+	}
+}
+
+func (sh *shard) makeTunnel(m newTunnel) *tunnel {
+	p := m.profile
+	f := &tunnelFacts{listener: m.listener, id: m.id, shard: sh.idx, local: sh.srv.listeners[m.listener], profile: p}
+	f.peer.Store(&m.peer)
+	t := &tunnel{
+		facts:  f,
+		accept: acceptKey{m.listener, m.peer, m.peerID},
+		t:      l2tp.NewTunnel(l2tp.RoleLNS, m.id, &p.tunnel),
+	}
+	t.calls.init()
+	t.timer.who = t
+	sh.tunnels[tunnelID{m.listener, m.id}] = t
+	return t
+}
+
+// datagram handles one datagram that belongs to this shard.
+func (sh *shard) datagram(listener uint16, peer netip.AddrPort, b []byte) {
+	h, payload, err := l2tp.ParseHeader(b)
+	if err != nil {
+		sh.stats.drop(dropMalformed)
+		sh.log.Debug("dropped a malformed datagram", "lac", peer, "err", err)
+		return
+	}
+	switch {
+	case !h.Control:
+		sh.data(listener, peer, h, payload)
+	case h.TunnelID == 0:
+		sh.sccrq(listener, peer, h, payload, b)
+	default:
+		sh.control(listener, peer, h, b)
+	}
+}
+
+func (sh *shard) control(listener uint16, peer netip.AddrPort, h l2tp.Header, b []byte) {
+	t := sh.tunnels[tunnelID{listener, h.TunnelID}]
+	if t == nil {
+		sh.stats.drop(dropNoTunnel)
+		sh.log.Debug("dropped a control message for no tunnel", "lac", peer, "tunnel", h.TunnelID)
+		return
+	}
+	if !sh.fromPeer(t.facts, peer) {
+		return
+	}
+	sh.tunnelInput(t, b)
+}
+
+// fromPeer says whether a datagram for a tunnel came from its LAC. Where the
+// profile lets the LAC move, the tunnel follows.
+func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
+	if peer == *f.peer.Load() {
+		return true
+	}
+	if f.profile.FloatPeer {
+		f.peer.Store(&peer)
+		return true
+	}
+	sh.stats.drop(dropWrongSource)
+	sh.log.Debug("dropped a datagram that did not come from the tunnel's LAC", "from", peer, "lac", *f.peer.Load(), "tunnel", f.id)
+	return false
+}
+
+// tunnelInput lets the control connection take a datagram and carries out what it wants.
+func (sh *shard) tunnelInput(t *tunnel, b []byte) {
+	sh.tunnelStep(t, func(fx *l2tp.Effects) {
+		if err := t.t.Receive(sh.now, b, fx); err != nil {
+			sh.stats.drop(dropControl)
+			sh.log.Debug("dropped a control message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "err", err)
+		}
+	})
+}
+
+// tunnelStep runs f and carries out its effects: packets for the LAC, events for us.
+func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
+	fx := &sh.tfx
+	packets, events := len(fx.Packets), len(fx.Events)
+	f(fx)
+	sh.emit(t.facts, fx.Packets[packets:])
+	// What an event leads to may add events of its own, and takes them away again.
+	for i, n := events, len(fx.Events); i < n; i++ {
+		sh.tunnelEvent(t, &fx.Events[i])
+	}
+	fx.Events = fx.Events[:events]
+	if t.t.Done() {
+		sh.forgetTunnel(t)
+		return
+	}
+	sh.wheel.set(&t.timer, t.t.Deadline())
+}
+
+func (t *tunnel) expire(sh *shard) {
+	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Tick(sh.now, fx) })
+}
+
+func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event) {
+	switch e.Kind {
+	case l2tp.EventUp:
+		sh.tunnelUp(t)
+	case l2tp.EventMessage:
+		sh.callMessage(t, e)
+	case l2tp.EventBadMessage:
+		sh.badMessage(t, e)
+	case l2tp.EventDown:
+		sh.tunnelDown(t, e)
+	}
+}
+
+// tunnelUp records an established tunnel. From here on facts is complete.
+func (sh *shard) tunnelUp(t *tunnel) {
+	f := t.facts
+	f.peerID, f.peerName = t.t.PeerID(), t.t.PeerName()
+	f.assignment = fmt.Sprintf("%s-%d", f.profile.Name, f.id)
+	t.since, t.up = sh.srv.clock.Wall(), true
+	sh.stats.tunnelsUp++
+	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+	sh.log.Info("tunnel up", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "host_name", f.peerName)
+	sh.tunnelEventFor(t, EventTunnelUp, "", "")
+}
+
+func (t *tunnel) record(node string) *sessiondb.Tunnel {
+	f := t.facts
+	return &sessiondb.Tunnel{
+		Key: f.key(), Node: node, Peer: *f.peer.Load(), PeerID: f.peerID, PeerName: f.peerName,
+		Profile: f.profile.Name, PeerWindow: t.t.PeerWindow(), Ns: t.t.Ns(), Nr: t.t.Nr(), Since: t.since,
+	}
+}
+
+func (f *tunnelFacts) key() sessiondb.TunnelKey {
+	return sessiondb.TunnelKey{Local: f.local, ID: f.id}
+}
+
+// tunnelDown ends all sessions of a tunnel at once: its StopCCN ends them at
+// the LAC too, so nothing is sent for any of them.
+func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
+	if t.down {
+		return
+	}
+	t.down = true
+	cause := CauseTunnelDown
+	switch {
+	case sh.closing:
+		cause = CauseShutdown
+	case e.Reason == l2tp.ReasonLocal:
+		cause = CauseAdminReset
+	case e.Reason == l2tp.ReasonTimeout:
+		cause = CauseTunnelTimeout
+	}
+	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
+		if len(ids) > 0 {
+			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause})
+		}
+	}
+	f := t.facts
+	f.profile.use.tunnels.Add(-1)
+	level := sh.log.Info
+	if !t.up {
+		level = sh.log.Warn
+	}
+	level("tunnel down", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "reason", e.Reason, "result", e.Result, "sessions", t.calls.len())
+	if t.up {
+		sh.stats.tunnelsDown++
+		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.DropTunnel, Tunnel: &sessiondb.Tunnel{Key: f.key(), Node: sh.srv.cfg.Node}})
+		sh.tunnelEventFor(t, EventTunnelDown, e.Reason.String(), e.Result.String())
+		return
+	}
+	sh.stats.tunnelsFailed++
+}
+
+// forgetTunnel lets a tunnel go whose lingering is over, and gives its id back.
+func (sh *shard) forgetTunnel(t *tunnel) {
+	sh.wheel.stop(&t.timer)
+	delete(sh.tunnels, tunnelID{t.facts.listener, t.facts.id})
+	sh.send(0, tunnelGone{t.accept, t.facts.id})
+}
+
+func (sh *shard) tunnelEventFor(t *tunnel, kind EventKind, cause, detail string) {
+	if !sh.srv.hub.watched() {
+		return
+	}
+	f := t.facts
+	sh.events = append(sh.events, Event{
+		At: sh.srv.clock.Wall(), Kind: kind, Cause: cause, Detail: detail,
+		Session: SessionInfo{Local: f.local, Peer: *f.peer.Load(), Tunnel: f.id, PeerTunnel: f.peerID, Profile: f.profile.Name},
+	})
+}
