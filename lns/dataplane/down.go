@@ -30,6 +30,7 @@ type downstream struct {
 	counts              tally
 	icmp                limiter
 	icmpBuf             []byte
+	icmpPacket          [1]Packet
 }
 
 func newDownstream(p *userspace, queue int) *downstream {
@@ -46,9 +47,7 @@ func (d *downstream) run() {
 	for {
 		n, err := d.plane.core.Read(d.queue, d.buf, d.batch)
 		if err != nil {
-			select {
-			case <-d.plane.done:
-			default:
+			if !isDone(d.plane.done) {
 				d.plane.config.Log.Error("cannot read packets from the core any more", "queue", d.queue, "err", err)
 			}
 			return
@@ -137,7 +136,8 @@ func (d *downstream) tooBig(s *session, packet []byte, size, mtu int) {
 		return
 	}
 	n := fragmentationNeeded(d.icmpBuf[Headroom:], packet, addr4(d.plane.config.Address), mtu)
-	d.plane.core.Write(d.queue, []Packet{{Buf: d.icmpBuf[:Headroom+n], Off: Headroom}})
+	d.icmpPacket[0] = Packet{Buf: d.icmpBuf[:Headroom+n], Off: Headroom}
+	d.plane.core.Write(d.queue, d.icmpPacket[:])
 }
 
 // arena hands out pieces of one buffer.

@@ -69,9 +69,18 @@ func (r *router) run(done <-chan struct{}) {
 		if len(add)+len(remove) == 0 {
 			continue
 		}
-		if err := r.core.Route(add, remove); err != nil {
+		if err := r.core.Route(add, remove); err != nil && !isDone(done) {
 			r.log.Warn("cannot route subscribers' addresses to the plane", "err", err)
 		}
+	}
+}
+
+func isDone(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -81,9 +81,8 @@ func (t *tunDevice) openQueue() (*tunQueue, error) {
 		return nil, err
 	}
 	// Only now may the runtime poll it: an unattached one reports an error.
-	q := &tunQueue{file: os.NewFile(uintptr(fd), "/dev/net/tun")}
-	if q.raw, err = q.file.SyscallConn(); err != nil {
-		q.file.Close()
+	q := new(tunQueue)
+	if q.file, q.raw, err = pollable(fd, "/dev/net/tun"); err != nil {
 		return nil, err
 	}
 	q.tryRead = q.readSome
@@ -152,7 +151,7 @@ func (t *tunDevice) Read(queue int, buf []byte, batch []Packet) (int, error) {
 	q := t.queues[queue]
 	q.buf, q.in, q.n, q.readErr = buf, batch, 0, 0
 	if err := q.raw.Read(q.tryRead); err != nil {
-		return 0, err
+		return 0, fmt.Errorf("dataplane: reading from TUN device %s: %w", t.name, os.ErrClosed)
 	}
 	if q.n == 0 && q.readErr != 0 {
 		return 0, fmt.Errorf("dataplane: reading from TUN device %s: %w", t.name, q.readErr)

@@ -55,7 +55,10 @@ func (u *udp) listen(listener uint16, a netip.AddrPort, shards, buffer int) erro
 	if err := probe(a); err != nil {
 		return listenError(a, err)
 	}
-	var group []*socket
+	// Close ends what is opened here, also if not all can be.
+	u.listeners = append(u.listeners, a)
+	u.sockets = append(u.sockets, nil)
+	group := &u.sockets[listener]
 	for shard := range shards {
 		fd, err := openSocket(a, buffer)
 		if err != nil {
@@ -71,14 +74,13 @@ func (u *udp) listen(listener uint16, a netip.AddrPort, shards, buffer int) erro
 			unix.Close(fd)
 			return listenError(a, err)
 		}
-		s := &socket{listener: listener, shard: shard, file: os.NewFile(uintptr(fd), "udp:"+a.String())}
-		group = append(group, s)
-		if s.raw, err = s.file.SyscallConn(); err != nil {
+		s := &socket{listener: listener, shard: shard}
+		if s.file, s.raw, err = pollable(fd, "udp:"+a.String()); err != nil {
 			return listenError(a, err)
 		}
+		*group = append(*group, s)
 	}
-	u.listeners = append(u.listeners, a)
-	u.sockets = append(u.sockets, group)
+	u.listeners[listener] = a
 	return nil
 }
 

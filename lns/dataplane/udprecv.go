@@ -1,8 +1,6 @@
 package dataplane
 
 import (
-	"errors"
-	"os"
 	"sync"
 	"unsafe"
 
@@ -79,10 +77,7 @@ func (s *socket) read(r *receiver, receive func(int, []Datagram)) {
 		return true
 	}
 	for {
-		if err := s.raw.Read(try); err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				panic("dataplane: waiting for a socket: " + err.Error())
-			}
+		if s.raw.Read(try) != nil {
 			return
 		}
 		if errno == 0 && n > 0 {

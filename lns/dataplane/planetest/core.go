@@ -11,12 +11,12 @@ import (
 	"culvert/lns/dataplane"
 )
 
-// pushCore is a dataplane.Core whose packets come from inject.
-type pushCore struct {
+// Core is a dataplane.Core with one queue, whose packets come from Inject.
+type Core struct {
 	onCore func([]byte)
 	in     chan []byte
 	// asked gets one value whenever the plane wants the next packet, by
-	// which inject knows that the one before is through.
+	// which Inject knows that the one before is through.
 	asked  chan struct{}
 	closed chan struct{}
 	once   sync.Once
@@ -61,23 +61,32 @@ func (t *table) list() []netip.Prefix {
 	return list
 }
 
-func newPushCore(onCore func([]byte)) *pushCore {
-	return &pushCore{
+// NewCore makes a Core. onCore is called with what the plane writes, which is
+// only lent; nil drops it.
+func NewCore(onCore func([]byte)) *Core {
+	return &Core{
 		onCore: onCore, in: make(chan []byte), asked: make(chan struct{}),
 		closed: make(chan struct{}), routed: table{set: make(map[netip.Prefix]bool)},
 	}
 }
 
-func (c *pushCore) Queues() int                            { return 1 }
-func (c *pushCore) Route(add, remove []netip.Prefix) error { return c.routed.change(add, remove) }
-func (c *pushCore) routes() []netip.Prefix                 { return c.routed.list() }
+// Queues implements dataplane.Core.
+func (c *Core) Queues() int { return 1 }
 
-func (c *pushCore) Close() error {
+// Route implements dataplane.Core.
+func (c *Core) Route(add, remove []netip.Prefix) error { return c.routed.change(add, remove) }
+
+// Routes are the prefixes that the plane has asked for, in order.
+func (c *Core) Routes() []netip.Prefix { return c.routed.list() }
+
+// Close implements dataplane.Core.
+func (c *Core) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return nil
 }
 
-func (c *pushCore) Write(_ int, batch []dataplane.Packet) int {
+// Write implements dataplane.Core.
+func (c *Core) Write(_ int, batch []dataplane.Packet) int {
 	for _, p := range batch {
 		if c.onCore != nil {
 			c.onCore(p.Buf[p.Off:])
@@ -86,9 +95,10 @@ func (c *pushCore) Write(_ int, batch []dataplane.Packet) int {
 	return len(batch)
 }
 
-// inject delivers b, and what others inject meanwhile; but if somebody
-// delivers already, it leaves that to them.
-func (c *pushCore) inject(b []byte) {
+// Inject gives the plane a packet, which is copied, and returns when it has been
+// forwarded or dropped. It waits for the plane to be started. When somebody's packet is being
+// delivered, or from a callback, it only queues, and that delivery goes on with it.
+func (c *Core) Inject(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queue = append(c.queue, bytes.Clone(b))
@@ -106,7 +116,7 @@ func (c *pushCore) inject(b []byte) {
 	c.running = false
 }
 
-func (c *pushCore) deliver(b []byte) {
+func (c *Core) deliver(b []byte) {
 	if !c.ready && !c.await() {
 		return
 	}
@@ -119,7 +129,7 @@ func (c *pushCore) deliver(b []byte) {
 }
 
 // await waits until the plane asks for a packet; false when it never will.
-func (c *pushCore) await() bool {
+func (c *Core) await() bool {
 	select {
 	case <-c.asked:
 		return true
@@ -128,7 +138,8 @@ func (c *pushCore) await() bool {
 	}
 }
 
-func (c *pushCore) Read(_ int, buf []byte, batch []dataplane.Packet) (int, error) {
+// Read implements dataplane.Core.
+func (c *Core) Read(_ int, buf []byte, batch []dataplane.Packet) (int, error) {
 	select {
 	case c.asked <- struct{}{}:
 	case <-c.closed:

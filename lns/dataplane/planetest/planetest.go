@@ -4,6 +4,7 @@
 //   - New has both sides in memory, and is synchronous: what Inject and
 //     InjectCore cause has happened when they return. It suits tests, also those in
 //     virtual time.
+//   - NewCore has only the core side in memory, for real sockets and a test's packets.
 //   - NewEcho is a Core that answers, for a plane whose other side are real UDP
 //     sockets: dataplane.New(dataplane.Config{Listen: ..., Core: planetest.NewEcho(n)}).
 //
@@ -35,7 +36,7 @@ type Config struct {
 type Plane struct {
 	dataplane.Plane
 	net  *network
-	core *pushCore
+	core *Core
 }
 
 // New makes a plane in memory.
@@ -46,7 +47,7 @@ func New(c Config) (*Plane, error) {
 	c.Shards = max(c.Shards, 1)
 	p := &Plane{
 		net:  newNetwork(c.Listen, c.Shards, c.OnSend),
-		core: newPushCore(c.OnCore),
+		core: NewCore(c.OnCore),
 	}
 	plane, err := dataplane.New(dataplane.Config{
 		Shards: c.Shards, Address: c.Address, Transport: p.net, Core: p.core,
@@ -69,7 +70,7 @@ func (p *Plane) Inject(listener uint16, peer netip.AddrPort, b []byte) bool {
 
 // InjectCore gives an IP packet to the plane as if it had come from the core.
 // It returns when the packet has been forwarded or dropped.
-func (p *Plane) InjectCore(packet []byte) { p.core.inject(packet) }
+func (p *Plane) InjectCore(packet []byte) { p.core.Inject(packet) }
 
 // Routes are the prefixes that the plane has asked the core for.
-func (p *Plane) Routes() []netip.Prefix { return p.core.routes() }
+func (p *Plane) Routes() []netip.Prefix { return p.core.Routes() }

@@ -1,7 +1,9 @@
 package planetest
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"culvert/lns/dataplane"
@@ -51,4 +53,29 @@ func TestReentry(t *testing.T) {
 	if p.Inject(0, peer, control(0)) {
 		t.Error("taken after Close")
 	}
+}
+
+func TestMemory(t *testing.T) {
+	Run(t, func(t *testing.T) *Rig {
+		r := &Rig{
+			Address:   netip.MustParseAddr("100.127.0.1"),
+			LACs:      [2]netip.AddrPort{netip.MustParseAddrPort("198.51.100.1:1701"), netip.MustParseAddrPort("[2001:db8::1]:4711")},
+			FromPlane: make(chan Received, 64), FromCore: make(chan []byte, 64),
+		}
+		p, err := New(Config{
+			Shards: 3, Address: r.Address,
+			OnSend: func(d dataplane.Datagram) {
+				r.FromPlane <- Received{slices.Index(r.LACs[:], d.Peer), bytes.Clone(d.B)}
+			},
+			OnCore: func(b []byte) { r.FromCore <- bytes.Clone(b) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		r.Plane = p
+		r.SendLAC = func(lac int, b []byte) { p.Inject(0, r.LACs[lac], b) }
+		r.SendCore = p.InjectCore
+		return r
+	})
 }
