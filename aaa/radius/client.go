@@ -1,24 +1,16 @@
 package radius
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 
 	"culvert/aaa"
 )
 
-// maxValue is how long an attribute's value may be (RFC 2865 section 5).
-const maxValue = 253
-
-// ErrClosed is what requests fail with after Close, besides aaa.ErrUnavailable.
-var ErrClosed = errors.New("radius: client is closed")
-
 // Client asks RADIUS servers. It implements aaa.Authorizer and
 // aaa.Accountant and is safe for concurrent use.
 type Client struct {
-	cfg Config
-	log *slog.Logger
+	// Immutable.
+	auth, acct *group
 }
 
 var (
@@ -32,23 +24,49 @@ func New(cfg Config, log *slog.Logger) (*Client, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Client{cfg: cfg, log: log}, nil
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	auth, err := newGroup(cfg.Auth, RoleAuth, cfg.NASIdentifier, cfg.NASAddress, log)
+	if err != nil {
+		return nil, err
+	}
+	acct, err := newGroup(cfg.Acct, RoleAcct, cfg.NASIdentifier, cfg.NASAddress, log)
+	if err != nil {
+		auth.close()
+		return nil, err
+	}
+	return &Client{auth: auth, acct: acct}, nil
 }
 
-// Authorize is that of aaa.Authorizer.
+// Authorize is that of aaa.Authorizer. Besides a *aaa.RejectError the error
+// may be a *ReplyError, which wraps aaa.ErrUnavailable. done must not block
+// for long: answers of the same server wait for it.
 func (c *Client) Authorize(req aaa.Request, done func(*aaa.Grant, error)) {
-	done(nil, fmt.Errorf("%w: %w", aaa.ErrUnavailable, ErrClosed))
+	c.auth.authorize(&req, done)
 }
 
-// Account is that of aaa.Accountant.
+// Account is that of aaa.Accountant. done must not block for long.
 func (c *Client) Account(u aaa.Usage, done func(error)) {
-	done(fmt.Errorf("%w: %w", aaa.ErrUnavailable, ErrClosed))
+	c.acct.account(&u, done)
 }
 
 // Stats gives every server's state and counters: those for authentication
-// first, in the configuration's order.
-func (c *Client) Stats() []ServerStats { return nil }
+// first, the best priority first.
+func (c *Client) Stats() []ServerStats {
+	var out []ServerStats
+	for _, g := range []*group{c.auth, c.acct} {
+		for _, s := range g.servers {
+			out = append(out, s.snapshot())
+		}
+	}
+	return out
+}
 
 // Close fails what still waits for an answer, closes the sockets and waits
-// for the goroutines to end.
-func (c *Client) Close() error { return nil }
+// for the goroutines to end. It must not be called from a done function.
+func (c *Client) Close() error {
+	c.auth.close()
+	c.acct.close()
+	return nil
+}

@@ -122,6 +122,9 @@ func (g *Group) validate(role string) error {
 	if g.Mode != "" && g.Mode != Order && g.Mode != Balance {
 		errs = append(errs, fmt.Errorf("radius: %s: mode %q must be %q or %q", role, g.Mode, Order, Balance))
 	}
+	if len(g.Servers) > maxServers {
+		errs = append(errs, fmt.Errorf("radius: %s: %d servers are more than %d", role, len(g.Servers), maxServers))
+	}
 	names := map[string]bool{}
 	for i := range g.Servers {
 		s := g.Servers[i].withDefaults()
