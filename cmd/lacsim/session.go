@@ -1,0 +1,376 @@
+package main
+
+import (
+	"strconv"
+	"time"
+
+	"culvert/lac"
+	"culvert/lac/subscriber"
+	"culvert/lac/wheel"
+	"culvert/proto/l2tp"
+	"culvert/proto/ppp"
+)
+
+// session is one subscriber: a call and the PPP client behind it.
+type session struct {
+	worker *worker
+	tunnel *tunnel
+	call   lac.Call
+	client subscriber.Client
+	index  uint32 // in worker.sessions
+	number int    // in the run
+
+	state sessionState
+	// terminating: hung up by a Terminate-Request, and the call has not ended yet
+	terminating bool
+	settled     bool // its outcome is known, and no more pending in the counters
+	link        wheel.Timer
+	due         wheel.Timer // what it is for depends on state
+	packet      wheel.Timer
+	dialled     time.Duration
+
+	// Packets of this call.
+	sent, answered uint32
+	target         uint32 // how many to send; 0 is no end
+	newest         uint32 // answered sequence number, plus one
+	seen           uint64 // bit i: newest-1-i was answered
+}
+
+type sessionState uint8
+
+const (
+	sessionIdle    sessionState = iota
+	sessionDialled              // due: set-up has taken too long
+	sessionUp                   // due: the hold time is over
+	sessionDrain                // answers are waited for; due: long enough
+	sessionClosing              // LCP has ended, or is to; due: the LNS has sent no CDN
+	sessionDown                 // due: dial again
+)
+
+// lingerForCDN is how long a LAC waits for the LNS's CDN after the LNS has terminated LCP.
+const lingerForCDN = time.Second
+
+func (s *session) dial(now time.Duration) {
+	w, o := s.worker, &s.worker.plan.opt
+	s.state, s.dialled = sessionDialled, now
+	s.sent, s.answered, s.newest, s.seen, s.target = 0, 0, 0, 0, uint32(w.plan.traffic.packets)
+	s.call.User = s
+	w.count.Sessions.Dialled++
+	w.count.Sessions.SettingUp++
+	m := &w.msg
+	m.Reset()
+	m.CallSerial, m.BearerType = uint32(s.number), l2tp.BearerDigital
+	m.Set(l2tp.AVPCallSerial, l2tp.AVPBearerType)
+	if o.Calling != "" {
+		m.CallingNumber = []byte(w.plan.calling.text(s.number))
+		m.Set(l2tp.AVPCallingNumber)
+	}
+	if o.Called != "" {
+		m.CalledNumber = []byte(o.Called)
+		m.Set(l2tp.AVPCalledNumber)
+	}
+	w.engine.Wheel().Set(&s.due, now+o.SetupTimeout, s)
+	if err := w.engine.Dial(now, s.tunnel.lac, &s.call, m); err != nil {
+		must(err)
+		s.downBeforeUp(now, err.Error())
+	}
+}
+
+// Connect is called by the engine when the LNS has taken a call: it fills in the ICCN.
+func (w *worker) Connect(now time.Duration, c *lac.Call, _, iccn *l2tp.Message) {
+	s, o := c.User.(*session), &w.plan.opt
+	iccn.TxSpeed, iccn.FramingType = uint64(o.TxSpeed), l2tp.FramingSync
+	iccn.Set(l2tp.AVPTxSpeed, l2tp.AVPFramingType)
+	if o.RxSpeed != 0 {
+		iccn.RxSpeed = uint64(o.RxSpeed)
+		iccn.Set(l2tp.AVPRxSpeed)
+	}
+	if o.Sequenced {
+		iccn.SequencingRequired = true
+		iccn.Set(l2tp.AVPSequencingRequired)
+	}
+	if o.Proxy == "none" {
+		return
+	}
+	p := subscriber.Proxy{Authenticated: o.Proxy == "auth", ID: uint8(w.rnd.Uint64())}
+	if len(w.plan.auth) > 0 {
+		p.Auth = w.plan.auth[0]
+	}
+	for i := range p.Challenge {
+		p.Challenge[i] = byte(w.rnd.Uint64())
+	}
+	s.client.StartProxied(now, &w.plan.client, w.plan.user.text(s.number), w.plan.password.text(s.number), w.rnd, &p, iccn)
+}
+
+// CallUp is called by the engine: frames may flow.
+func (w *worker) CallUp(now time.Duration, c *lac.Call) {
+	s := c.User.(*session)
+	if w.plan.opt.Proxy == "none" {
+		s.client.Start(now, &w.plan.client, w.plan.user.text(s.number), w.plan.password.text(s.number), w.rnd, &w.fx)
+	}
+	s.apply(now)
+}
+
+// Frame is called by the engine with a PPP frame of the LNS.
+func (w *worker) Frame(now time.Duration, c *lac.Call, frame []byte) {
+	s := c.User.(*session)
+	s.client.Receive(now, frame, &w.fx)
+	w.count.Wire.Malformed += uint64(w.fx.Malformed)
+	if p := w.fx.Packet; p != nil {
+		w.receivePacket(now, s, p)
+	}
+	s.apply(now)
+}
+
+// apply does what a step of the client wants done.
+func (s *session) apply(now time.Duration) {
+	w, fx := s.worker, &s.worker.fx
+	for _, f := range fx.Frames {
+		w.engine.Send(&s.call, f)
+	}
+	if s.state == sessionDialled && (fx.Down || s.client.Phase() == subscriber.PhaseClosing) {
+		cause := s.client.Reason().String()
+		if len(fx.Message) > 0 {
+			cause += " " + strconv.Quote(string(fx.Message))
+		}
+		w.count.Sessions.SettingUp--
+		s.fail(cause)
+		s.closing(now, closeTimeout(&w.plan.client.Limits))
+	}
+	up, restarted, down, reason, unanswered := fx.Up, fx.Restarted, fx.Down, fx.Reason, fx.Unanswered
+	fx.Reset()
+	w.engine.Wheel().Set(&s.link, s.client.Deadline(), s)
+	if restarted {
+		w.engine.Wheel().Stop(&s.packet)
+	}
+	if up {
+		s.up(now)
+	}
+	if down {
+		s.linkDown(now, reason, unanswered)
+	}
+}
+
+// closing: the link has ended or is being ended; the call follows, at the latest after wait.
+func (s *session) closing(now, wait time.Duration) {
+	s.state = sessionClosing
+	s.worker.engine.Wheel().Stop(&s.packet)
+	s.worker.engine.Wheel().Set(&s.due, now+wait, s)
+}
+
+// up is IPCP opened.
+func (s *session) up(now time.Duration) {
+	w := s.worker
+	if s.state == sessionDialled {
+		s.state = sessionUp
+		w.setup.add(now - s.dialled)
+		w.count.Sessions.SettingUp--
+		w.count.Sessions.Up++
+		w.count.Sessions.Now++
+		w.engine.Wheel().Stop(&s.due)
+		if w.plan.opt.Hold > 0 {
+			w.engine.Wheel().Set(&s.due, now+w.plan.opt.Hold, s)
+		}
+	}
+	if s.state == sessionUp {
+		s.startPackets(now)
+	}
+}
+
+// linkDown is the end of PPP, whoever wanted it; the end of the call follows.
+func (s *session) linkDown(now time.Duration, reason subscriber.Reason, unanswered bool) {
+	w := s.worker
+	if s.state == sessionUp || s.state == sessionDrain {
+		s.endedByLNS("PPP: " + reason.String())
+		s.closing(now, lingerForCDN)
+	}
+	if s.terminating && unanswered {
+		w.count.Sessions.Unclean++
+	}
+	if reason == subscriber.ReasonPeerTerminate && !s.terminating {
+		s.closing(now, lingerForCDN) // the CDN is the LNS's
+		return
+	}
+	w.engine.Hangup(now, &s.call, l2tp.Result{Code: l2tp.CDNLostCarrier})
+}
+
+// CallDown is called by the engine when a call has ended, whoever ended it.
+func (w *worker) CallDown(now time.Duration, c *lac.Call, end lac.End) {
+	s := c.User.(*session)
+	switch {
+	case s.state == sessionDialled && end.Local && w.hangup:
+		w.count.Sessions.SettingUp--
+		w.count.Sessions.Abandoned++
+		s.settle()
+	case s.state == sessionDialled:
+		w.count.Sessions.SettingUp--
+		s.fail(s.callCause(end))
+	case s.state == sessionUp || s.state == sessionDrain:
+		if end.Local && end.Err == nil {
+			w.count.Sessions.Now--
+			w.count.Sessions.Ended++
+			s.settle()
+		} else {
+			s.endedByLNS(s.callCause(end))
+		}
+	}
+	s.down(now)
+}
+
+// down is the end of a call, once it has been counted.
+func (s *session) down(now time.Duration) {
+	w := s.worker
+	wheel := w.engine.Wheel()
+	s.state = sessionDown
+	if s.terminating {
+		s.terminating = false
+		w.terminating--
+	}
+	wheel.Stop(&s.link)
+	wheel.Stop(&s.packet)
+	wheel.Stop(&s.due)
+	if w.plan.opt.Redial && !w.hangup {
+		wheel.Set(&s.due, now+w.plan.opt.RedialDelay, s)
+	}
+}
+
+func (s *session) downBeforeUp(now time.Duration, cause string) {
+	s.worker.count.Sessions.SettingUp--
+	s.fail(cause)
+	s.down(now)
+}
+
+// fail counts a call that did not come up.
+func (s *session) fail(cause string) {
+	s.worker.count.Sessions.Failed++
+	s.worker.count.Failures.add(cause, 1)
+	s.settle()
+}
+
+// endedByLNS counts a session that was up.
+func (s *session) endedByLNS(cause string) {
+	s.worker.count.Sessions.Now--
+	s.worker.count.Sessions.ByLNS++
+	s.worker.count.EndedByLNS.add(cause, 1)
+	s.settle()
+}
+
+// settle: the outcome of this session is pending no more.
+func (s *session) settle() {
+	if !s.settled {
+		s.settled = true
+		s.worker.count.Sessions.Pending--
+	}
+}
+
+// callCause is an End of a call in words.
+func (s *session) callCause(end lac.End) string {
+	switch {
+	case end.Tunnel:
+		return "tunnel: " + tunnelCause(end)
+	case end.Err != nil:
+		return "bad message: " + end.Err.Error()
+	}
+	return "CDN " + codes(end.Result) + end.Result.CDN()
+}
+
+// codes are a result's numbers.
+func codes(r l2tp.Result) string {
+	text := strconv.Itoa(int(r.Code))
+	if r.Error != 0 {
+		text += "/" + strconv.Itoa(int(r.Error))
+	}
+	return text + " "
+}
+
+// Expire is for the timer wheel.
+func (s *session) Expire(now time.Duration, t *wheel.Timer) {
+	switch t {
+	case &s.link:
+		s.client.Tick(now, &s.worker.fx)
+		s.apply(now)
+	case &s.packet:
+		s.sendPacket(now)
+	case &s.due:
+		s.timeout(now)
+	}
+}
+
+func (s *session) timeout(now time.Duration) {
+	w := s.worker
+	switch s.state {
+	case sessionDialled:
+		w.count.Sessions.SettingUp--
+		stage := s.client.Phase().String()
+		if !s.call.Established() {
+			stage = "ICRP"
+		}
+		s.fail("no answer in time: " + stage)
+		s.state = sessionClosing // it is counted already
+		w.engine.Hangup(now, &s.call, l2tp.Result{Code: l2tp.CDNTimeout})
+	case sessionUp, sessionDrain:
+		if !w.hangup && s.mayHangup(now) { // else it is hung up in its turn
+			s.hangup(now)
+		}
+	case sessionClosing:
+		w.engine.Hangup(now, &s.call, l2tp.Result{Code: l2tp.CDNLostCarrier})
+	case sessionDown:
+		s.tunnel.redial = append(s.tunnel.redial, s)
+		s.tunnel.enqueue()
+	}
+}
+
+// beginHangup stops sending packets; the session ends when their answers are in.
+func (s *session) beginHangup(now time.Duration) {
+	wheel := s.worker.engine.Wheel()
+	if s.state == sessionDown {
+		wheel.Stop(&s.due)
+	}
+	if s.state == sessionIdle {
+		s.settle()
+	}
+	s.mayHangup(now)
+}
+
+// mayHangup says whether the session need not wait for answers to its packets any more. If it has to,
+// it sends no more and gets a time to wait.
+func (s *session) mayHangup(now time.Duration) bool {
+	w := s.worker
+	switch {
+	case s.state == sessionUp && s.sent > s.answered && w.plan.traffic.on:
+		s.state = sessionDrain
+		w.engine.Wheel().Stop(&s.packet)
+		w.engine.Wheel().Set(&s.due, now+w.plan.traffic.wait, s)
+		return false
+	case s.state == sessionDrain:
+		return s.sent <= s.answered || !s.due.Active()
+	}
+	return true
+}
+
+// hangup ends the session the way --hangup says.
+func (s *session) hangup(now time.Duration) {
+	w := s.worker
+	switch s.state {
+	case sessionDialled:
+		w.engine.Hangup(now, &s.call, l2tp.Result{Code: l2tp.CDNLostCarrier})
+	case sessionUp, sessionDrain:
+		if w.plan.opt.Hangup != "lcp" || s.client.Phase() != subscriber.PhaseUp {
+			w.engine.Hangup(now, &s.call, l2tp.Result{Code: l2tp.CDNLostCarrier})
+			return
+		}
+		s.terminating = true
+		w.terminating++
+		w.count.Sessions.Now--
+		w.count.Sessions.Ended++
+		s.settle()
+		s.closing(now, closeTimeout(&w.plan.client.Limits))
+		s.client.Close(now, &w.fx)
+		s.apply(now)
+	}
+}
+
+// closeTimeout is how long Terminate-Requests are repeated, and a little more.
+func closeTimeout(l *ppp.Limits) time.Duration {
+	return time.Duration(int(l.MaxTerminate)+1)*l.Restart + time.Second
+}

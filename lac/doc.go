@@ -1,0 +1,11 @@
+// Package lac is the LAC role of L2TP (RFC 2661): it opens tunnels to an LNS,
+// places incoming calls in them, hands the PPP frames of the calls to its
+// user and ends them again. A simulator puts a PPP client behind the calls; tunnel
+// switching puts sessions of other tunnels there.
+//
+// An Engine is a step machine: it owns many tunnels and their calls, takes
+// datagrams and the time, and gives datagrams to an Output. It has no clock,
+// sockets or goroutine; one goroutine at a time may use it. Loop drives one
+// with the sockets of package udp. Several engines, each with its own sockets
+// and goroutine, use several cores.
+package lac
