@@ -32,16 +32,14 @@ func (l *Link) lcpEcho(now time.Duration, p ppp.Packet, fx *Effects) {
 }
 
 // keepalive sends an Echo-Request, or ends a link whose peer has answered
-// none of the last ones. Nobody is there to acknowledge a Terminate-Request, so
-// one is sent and not waited for.
+// none of the last ones.
 func (l *Link) keepalive(now time.Duration, fx *Effects) {
 	if int(l.echoes) >= l.cfg.EchoFailures {
 		r := ReasonEchoTimeout
 		if l.looped {
 			r = ReasonLoop
 		}
-		l.fail(now, r, fx)
-		l.finish(r, fx)
+		l.abandon(now, r, fx)
 		return
 	}
 	l.echoes++

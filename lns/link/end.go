@@ -20,6 +20,13 @@ func (l *Link) fail(now time.Duration, r Reason, fx *Effects) {
 	l.stepLCP(now, ppp.Close, incoming{}, fx)
 }
 
+// abandon ends the link at once: it sends one Terminate-Request, for a peer
+// that is not there to acknowledge it.
+func (l *Link) abandon(now time.Duration, r Reason, fx *Effects) {
+	l.fail(now, r, fx)
+	l.finish(r, fx)
+}
+
 // closing enters the phase that only LCP's end is left in.
 func (l *Link) closing() {
 	l.phase, l.echoAt = PhaseClosing, 0

@@ -17,6 +17,9 @@ type verdict struct {
 	nak, reject []byte
 	// mayNak is unset when Naks have to become Rejects (Max-Failure).
 	mayNak bool
+	// loop is the Nak of a magic number that is our own; nothing else
+	// matters then, and a Reject would come back to refuse our own request.
+	loop []byte
 	// seen has a bit for each type that came: the RFC allows one of each.
 	seen [4]uint64
 }
@@ -47,6 +50,8 @@ func (v *verdict) prefer(o ppp.Option, value []byte) {
 // zero Packet means that all is well.
 func (v *verdict) packet() ppp.Packet {
 	switch {
+	case len(v.loop) > 0:
+		return ppp.Packet{Code: ppp.ConfigureNak, Data: v.loop}
 	case len(v.reject) > 0:
 		return ppp.Packet{Code: ppp.ConfigureReject, Data: v.reject}
 	case len(v.nak) > 0:
@@ -117,10 +122,13 @@ func (l *Link) judgeMagic(v *verdict, o ppp.Option, bad bool) {
 	if !bad && (l.neg.offered.Magic != own || own == 0) {
 		return
 	}
-	if !bad {
-		l.neg.loops++
+	other := binary.BigEndian.AppendUint32(nil, l.random32())
+	if bad {
+		v.prefer(o, other)
+		return
 	}
-	v.prefer(o, binary.BigEndian.AppendUint32(nil, l.random32()))
+	l.neg.loops++
+	v.loop = ppp.AppendOption(nil, o.Type, other)
 }
 
 // lcpNaked takes what the peer would rather have in our request; false

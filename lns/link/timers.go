@@ -47,7 +47,8 @@ func (l *Link) tickLimits() ppp.Limits {
 func (l *Link) tickSetup(now time.Duration, fx *Effects) {
 	n := l.neg
 	if due(&n.patienceAt, now) {
-		l.fail(now, ReasonPeerTerminate, fx)
+		l.abandon(now, ReasonPeerTerminate, fx)
+		return
 	}
 	if due(&n.setupAt, now) {
 		l.fail(now, ReasonSetupTimeout, fx)
