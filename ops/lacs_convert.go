@@ -1,0 +1,171 @@
+package ops
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"culvert/lns"
+	culvertv1 "culvert/proto/culvert/v1"
+	"culvert/proto/l2tp"
+)
+
+// authNames are the names that lns has for the methods, and their numbers.
+var authNames = map[string]culvertv1.AuthMethod{
+	"pap":      culvertv1.AuthMethod_AUTH_METHOD_PAP,
+	"chap":     culvertv1.AuthMethod_AUTH_METHOD_CHAP,
+	"mschapv2": culvertv1.AuthMethod_AUTH_METHOD_MSCHAPV2,
+}
+
+// lacProto is a profile without its secret.
+func lacProto(p *lns.LACProfile) *culvertv1.LAC {
+	window, mru := uint32(p.Window), uint32(p.MRU)
+	failures, busy := uint32(p.EchoFailures), uint32(p.BusyResult)
+	l := &culvertv1.LAC{
+		Name: p.Name, HostNames: p.HostNames, HasSecret: p.Secret != "", LocalName: p.LocalName,
+		Window: &window, Hello: durationpb.New(p.Hello), Mru: &mru,
+		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
+		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
+		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
+	}
+	for _, x := range p.Prefixes {
+		l.Prefixes = append(l.Prefixes, x.String())
+	}
+	for _, a := range p.Auth {
+		l.Auth = append(l.Auth, authNames[a])
+	}
+	return l
+}
+
+// lacField puts one field of the message into a profile. A field that is
+// not set gives the default's value. Ranges are checked by LACProfile.Validate; here is checked
+// only what a profile could not hold.
+type lacField struct {
+	name string
+	set  func(p *lns.LACProfile, l *culvertv1.LAC) error
+}
+
+var lacDefaults = lns.DefaultLACProfile()
+
+// lacFields has every field of LAC that a client may set, but its name.
+var lacFields = []lacField{
+	{"prefixes", setPrefixes},
+	{"host_names", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		p.HostNames = slices.Clone(l.GetHostNames())
+		return nil
+	}},
+	{"secret", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.Secret = l.GetSecret(); return nil }},
+	{"local_name", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.LocalName = l.GetLocalName(); return nil }},
+	{"window", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setUint16("lac.window", &p.Window, l.Window, lacDefaults.Window)
+	}},
+	{"hello", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setDuration("lac.hello", &p.Hello, l.GetHello(), lacDefaults.Hello)
+	}},
+	{"mru", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setUint16("lac.mru", &p.MRU, l.Mru, lacDefaults.MRU)
+	}},
+	{"auth", setAuth},
+	{"echo_interval", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setDuration("lac.echo_interval", &p.EchoInterval, l.GetEchoInterval(), lacDefaults.EchoInterval)
+	}},
+	{"echo_failures", setEchoFailures},
+	{"busy_result", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		v := uint16(p.BusyResult)
+		err := setUint16("lac.busy_result", &v, l.BusyResult, uint16(lacDefaults.BusyResult))
+		p.BusyResult = l2tp.ResultCode(v)
+		return err
+	}},
+	{"accept_unknown_mandatory", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		p.AcceptUnknownMandatory = l.GetAcceptUnknownMandatory()
+		return nil
+	}},
+	{"float_peer", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.FloatPeer = l.GetFloatPeer(); return nil }},
+	{"max_tunnels", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setBound("lac.max_tunnels", &p.MaxTunnels, l.GetMaxTunnels())
+	}},
+	{"max_sessions", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setBound("lac.max_sessions", &p.MaxSessions, l.GetMaxSessions())
+	}},
+}
+
+func setPrefixes(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Prefixes = nil
+	for i, s := range l.GetPrefixes() {
+		x, err := netip.ParsePrefix(s)
+		if a, e := netip.ParseAddr(s); err != nil && e == nil {
+			x, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return invalid("lac.prefixes[%d]: %q is neither a network such as 192.0.2.0/24 nor an address", i, s)
+		}
+		p.Prefixes = append(p.Prefixes, x)
+	}
+	return nil
+}
+
+func setAuth(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Auth = nil
+	for i, m := range l.GetAuth() {
+		name := ""
+		for n, v := range authNames {
+			if v == m {
+				name = n
+			}
+		}
+		if name == "" {
+			return invalid("lac.auth[%d]: %v is none of PAP, CHAP, MSCHAPV2", i, m)
+		}
+		if slices.Contains(p.Auth, name) {
+			return invalid("lac.auth[%d]: %s is there twice", i, name)
+		}
+		p.Auth = append(p.Auth, name)
+	}
+	if len(p.Auth) == 0 {
+		p.Auth = slices.Clone(lacDefaults.Auth)
+	}
+	return nil
+}
+
+func setEchoFailures(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.EchoFailures = lacDefaults.EchoFailures
+	if l.EchoFailures == nil {
+		return nil
+	}
+	return setBound("lac.echo_failures", &p.EchoFailures, l.GetEchoFailures())
+}
+
+func setUint16(field string, to *uint16, v *uint32, otherwise uint16) error {
+	if v == nil {
+		*to = otherwise
+		return nil
+	}
+	if *v > math.MaxUint16 {
+		return invalid("%s: %d is too large", field, *v)
+	}
+	*to = uint16(*v)
+	return nil
+}
+
+func setBound(field string, to *int, v uint32) error {
+	if v > math.MaxInt32 {
+		return invalid("%s: %d is too large", field, v)
+	}
+	*to = int(v)
+	return nil
+}
+
+func setDuration(field string, to *time.Duration, v *durationpb.Duration, otherwise time.Duration) error {
+	if v == nil {
+		*to = otherwise
+		return nil
+	}
+	if err := v.CheckValid(); err != nil || v.AsDuration() < 0 {
+		return invalid("%s: a time from 0s on is wanted", field)
+	}
+	*to = v.AsDuration()
+	return nil
+}

@@ -1,0 +1,38 @@
+package ops
+
+import (
+	"context"
+	"net/netip"
+
+	"culvert/aaa"
+	"culvert/lns"
+)
+
+// Node is what ops needs of an LNS; *lns.Server is one. All methods are safe
+// for concurrent use and return copies.
+type Node interface {
+	// Tunnels are all tunnels, in any order.
+	Tunnels() []lns.TunnelInfo
+	// StopTunnel sends StopCCN with reason as its error message.
+	StopTunnel(local netip.AddrPort, id uint16, reason string) error
+	// Sessions are those that sel names, sorted by ID.
+	Sessions(sel lns.Selector) []lns.SessionInfo
+	// SessionByID finds a session by its Acct-Session-Id.
+	SessionByID(id string) (lns.SessionInfo, bool)
+	// Disconnect begins to end all sessions that sel names and says how many they are.
+	Disconnect(sel lns.Selector, cause aaa.TerminateCause, detail string) (int, error)
+	// Watch yields events until ctx is done; then the channel is closed.
+	Watch(ctx context.Context) <-chan lns.Event
+	// PutLAC adds a profile or replaces the one of its name.
+	PutLAC(p lns.LACProfile) error
+	// DeleteLAC removes a profile.
+	DeleteLAC(name string) error
+	// LACs are all profiles, in any order.
+	LACs() []lns.LACProfile
+	// Status says how the node is.
+	Status() lns.Status
+	// Drain refuses new tunnels and calls, or takes them again.
+	Drain(on bool)
+	// Stats are the node's counters since it started.
+	Stats() lns.Stats
+}
