@@ -1,0 +1,76 @@
+package main
+
+import (
+	"net/netip"
+
+	"culvert/aaa"
+	"culvert/aaa/radius"
+	"culvert/aaa/radius/radtest"
+	"culvert/lns"
+	"culvert/ops"
+)
+
+// disconnecter carries out Disconnect-Requests.
+type disconnecter struct{ server *lns.Server }
+
+// Disconnect ends the sessions that a request means.
+func (d disconnecter) Disconnect(m radius.Match) (int, error) {
+	sel := lns.Selector{ID: m.AcctSessionID, User: m.User, Address: m.Address}
+	return d.server.Disconnect(sel, aaa.CauseNASRequest, "Disconnect-Request")
+}
+
+// lab is the built-in RADIUS responder.
+type lab struct {
+	server *radtest.Server
+	secret []byte
+}
+
+func startLab(password string) (*lab, error) {
+	secret := []byte("lab")
+	s, err := radtest.New(radtest.Config{Secret: secret, AnyPassword: password})
+	return &lab{s, secret}, err
+}
+
+// use points a RADIUS client at the lab.
+func (l *lab) use(c *radius.Config) {
+	server := func(a netip.AddrPort) radius.Group {
+		return radius.Group{Servers: []radius.Server{{Name: "lab", Address: a, Secret: l.secret}}}
+	}
+	c.Auth, c.Acct = server(l.server.AuthAddr()), server(l.server.AcctAddr())
+}
+
+// sources lets the metrics see what the parts count.
+func (d *daemon) sources() ops.Sources {
+	s := ops.Sources{Plane: d.plane.Stats, Pools: d.poolStats, RADIUS: d.radiusStats, Outbox: d.outboxStats}
+	if d.writer != nil {
+		s.Writer = d.writer.Stats
+	}
+	if d.dynauth != nil {
+		s.DynAuth = func() ops.DynAuthStats { return ops.DynAuthStats(d.dynauth.Stats()) }
+	}
+	return s
+}
+
+func (d *daemon) poolStats() []ops.PoolStats {
+	var list []ops.PoolStats
+	for _, u := range d.pools.Usage() {
+		list = append(list, ops.PoolStats(u))
+	}
+	return list
+}
+
+func (d *daemon) radiusStats() []ops.RADIUSServerStats {
+	var list []ops.RADIUSServerStats
+	for _, r := range d.radius.Stats() {
+		list = append(list, ops.RADIUSServerStats{
+			Server: r.Name, Use: string(r.Role), Alive: r.Alive, InFlight: r.InFlight, Queued: r.Queued,
+			Accepts: r.Accepts, Rejects: r.Rejects, Challenges: r.Challenges, Responses: r.Responses,
+			Timeouts: r.Timeouts, Overflows: r.Overflows, Expired: r.Expired, Retransmits: r.Retransmits, Deaths: r.Deaths,
+			BadAuthenticators: r.BadAuthenticators, Unsigned: r.Unsigned, Late: r.Late, Malformed: r.Malformed,
+			LatencyBounds: radius.LatencyBounds[:], Latency: r.Latency[:], LatencySum: r.LatencySum,
+		})
+	}
+	return list
+}
+
+func (d *daemon) outboxStats() ops.OutboxStats { return ops.OutboxStats(d.outbox.Stats()) }

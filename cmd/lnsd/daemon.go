@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"culvert/aaa/ippool"
+	"culvert/aaa/outbox"
+	"culvert/aaa/radius"
+	"culvert/lns"
+	"culvert/lns/dataplane"
+	"culvert/lns/dataplane/planetest"
+	"culvert/ops"
+	"culvert/sessiondb"
+	"culvert/sessiondb/journal"
+	"culvert/sessiondb/postgres"
+)
+
+// The time that each part has for an orderly end.
+const (
+	tunnelsEnd  = 5 * time.Second
+	accountsEnd = 10 * time.Second
+	databaseEnd = 5 * time.Second
+)
+
+// daemon is everything that runs, in the order it was started.
+type daemon struct {
+	set     *settings
+	log     *slog.Logger
+	journal sessiondb.Journal
+	writer  *sessiondb.Writer // nil without a database
+	lab     *lab              // nil but in a lab
+	radius  *radius.Client
+	pools   *ippool.Pools
+	outbox  *outbox.Outbox
+	plane   dataplane.Plane
+	server  *lns.Server
+	dynauth *radius.DynAuth // nil where no Disconnect-Requests are taken
+	ops     *ops.Server
+	// failed gets what ended management before its time.
+	failed chan error
+	// undo ends the parts in reverse order.
+	undo []func()
+}
+
+// start brings all parts up, or none.
+func start(set *settings, log *slog.Logger) (*daemon, error) {
+	d := &daemon{set: set, log: log}
+	for _, step := range []func() error{d.startStores, d.startAAA, d.startPlane, d.startServer, d.startDynAuth, d.startOps} {
+		if err := step(); err != nil {
+			d.abort()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *daemon) onAbort(f func()) { d.undo = append(d.undo, f) }
+
+func (d *daemon) abort() {
+	for i := len(d.undo) - 1; i >= 0; i-- {
+		d.undo[i]()
+	}
+}
+
+func (d *daemon) startStores() error {
+	j, err := journal.Open(d.set.file.Journal.Dir, journal.Options{Node: d.set.node, Log: d.log})
+	if err != nil {
+		return err
+	}
+	d.journal = j
+	d.onAbort(func() { d.closing("journal", j.Close()) })
+	if d.set.database == "" {
+		return nil
+	}
+	d.writer = sessiondb.NewWriter(d.openDatabase, j, sessiondb.WriterOptions{Log: d.log})
+	d.writer.Start()
+	d.onAbort(func() { d.closing("database", within(databaseEnd, d.writer.Close)) })
+	return nil
+}
+
+// openDatabase connects; a database that is away is tried again by the
+// writer, and the node serves meanwhile.
+func (d *daemon) openDatabase(ctx context.Context) (sessiondb.Store, error) {
+	if d.set.file.Database.Migrate {
+		if err := postgres.Migrate(ctx, d.set.database); err != nil {
+			return nil, err
+		}
+	}
+	return postgres.Open(ctx, postgres.Config{
+		ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns,
+	})
+}
+
+func (d *daemon) startAAA() error {
+	if d.set.file.RADIUS.Lab.Password != "" {
+		l, err := startLab(d.set.file.RADIUS.Lab.Password)
+		if err != nil {
+			return err
+		}
+		d.lab = l
+		d.onAbort(func() { d.closing("lab RADIUS", l.server.Close()) })
+		d.log.Warn("the built-in RADIUS responder lets in everybody with the lab's password; not for subscribers", "auth", l.server.AuthAddr())
+		l.use(&d.set.radius)
+	}
+	pools, err := ippool.New(d.set.pools)
+	if err != nil {
+		return err
+	}
+	d.pools = pools
+	if d.radius, err = radius.New(d.set.radius, d.log); err != nil {
+		return err
+	}
+	d.onAbort(func() { d.closing("RADIUS", d.radius.Close()) })
+	d.outbox = outbox.New(outbox.Config{Node: d.set.node, Log: d.log}, d.store(), d.radius)
+	n, err := d.outbox.Load(context.Background())
+	if err != nil {
+		return fmt.Errorf("accounting records in the journal: %w", err)
+	}
+	if n > 0 {
+		d.log.Info("accounting records of an earlier life are on their way", "records", n)
+	}
+	d.onAbort(func() { d.closing("accounting", within(accountsEnd, d.outbox.Close)) })
+	return nil
+}
+
+// store is the journal, with the database behind it where there is one.
+func (d *daemon) store() sessiondb.Store {
+	if d.writer == nil {
+		return d.journal
+	}
+	return tee{d.journal, d.writer}
+}
+
+// tee passes on to the database what is applied to the journal.
+type tee struct {
+	sessiondb.Store
+	sink sessiondb.Sink
+}
+
+func (t tee) Apply(ctx context.Context, changes []sessiondb.Change) error {
+	if err := t.Store.Apply(ctx, changes); err != nil {
+		return err
+	}
+	t.sink.Submit(changes)
+	return nil
+}
+
+func (d *daemon) startPlane() error {
+	cfg := d.set.plane
+	cfg.Log = d.log
+	if d.set.file.Plane.Mode == "memory" {
+		cfg.Core = planetest.NewEcho(cfg.Shards)
+	}
+	p, err := dataplane.New(cfg)
+	if errors.Is(err, dataplane.ErrPermission) {
+		return fmt.Errorf("%w\n(for a lab without a TUN device: plane.mode: memory)", err)
+	}
+	if err != nil {
+		return err
+	}
+	d.plane = p
+	d.onAbort(func() { d.closing("data plane", p.Close()) })
+	return nil
+}
+
+func (d *daemon) startServer() error {
+	cfg := lns.Config{
+		Node: d.set.node, Version: version, Plane: d.plane, PlaneName: d.set.file.Plane.Mode,
+		Authorizer: d.radius, Ledger: d.outbox, Addresses: d.pools, Journal: d.journal,
+		LACs: d.set.lacs, Subscriber: d.set.subscriber, Logger: d.log,
+		MaxSettingUp: d.set.file.Limits.MaxSettingUp, MaxSessions: d.set.file.Limits.MaxSessions,
+	}
+	if d.writer != nil {
+		cfg.Sink = d.writer
+	}
+	s, err := lns.New(cfg)
+	if err != nil {
+		return err
+	}
+	if err := s.Start(); err != nil {
+		return err
+	}
+	d.server = s
+	d.onAbort(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), tunnelsEnd)
+		defer cancel()
+		s.Shutdown(ctx)
+	})
+	return nil
+}
+
+func (d *daemon) startDynAuth() error {
+	if d.set.dynauth == nil {
+		return nil
+	}
+	a, err := radius.NewDynAuth(*d.set.dynauth, disconnecter{d.server}, d.log)
+	if err != nil {
+		return err
+	}
+	d.dynauth = a
+	d.onAbort(func() { d.closing("Disconnect-Requests", a.Close()) })
+	return nil
+}
+
+func (d *daemon) startOps() error {
+	cfg := d.set.ops
+	cfg.Log, cfg.Sources = d.log, d.sources()
+	s, err := ops.New(cfg, d.server)
+	if err != nil {
+		return err
+	}
+	d.ops, d.failed = s, make(chan error, 1)
+	go func() { d.failed <- s.Serve() }()
+	d.onAbort(func() { d.closing("management", within(time.Second, s.Close)) })
+	return nil
+}
+
+// stop ends everything in order: management, tunnels and sessions, accounting, stores.
+func (d *daemon) stop() { d.abort() }
+
+func (d *daemon) closing(what string, err error) {
+	if err != nil {
+		d.log.Warn("not closed cleanly", "part", what, "err", err)
+	}
+}
+
+// within gives f an amount of time.
+func within(t time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), t)
+	defer cancel()
+	return f(ctx)
+}
