@@ -86,8 +86,8 @@ type Config struct {
 
 	// Sources are the counters of other rooms.
 	Sources Sources
-	// BehindWarning is how old a change or an accounting record may be that
-	// is not yet where it belongs before status warns; 0 means 10s.
+	// BehindWarning is how old a change may be that is not in the database
+	// yet before the status warns; 0 means 10s.
 	BehindWarning time.Duration
 	// Log gets who called what; nil is slog.Default.
 	Log *slog.Logger

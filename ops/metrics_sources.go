@@ -33,7 +33,7 @@ var (
 	descDynAuthDropped = metric("dynauth_dropped_requests_total", "Disconnect-Requests and the like that were dropped in silence, by reason.", "reason")
 
 	descOutboxPending = metric("accounting_pending_records", "Accounting records that no server has acknowledged yet.")
-	descOutboxOldest  = metric("accounting_behind_seconds", "Age of the oldest accounting record that waits.")
+	descOutboxAway    = metric("accounting_away", "1 while no accounting server answers.")
 	descOutboxRecords = metric("accounting_records_total", "Accounting records by what became of them: acknowledged, coalesced into a later one, corrupt in the journal.", "result")
 	descOutboxRetries = metric("accounting_retries_total", "Accounting records that were sent again after no server had answered.")
 	descOutboxErrors  = metric("accounting_journal_errors_total", "Failures to read accounting records from the journal or to drop them from it.")
@@ -151,7 +151,7 @@ func collectOutbox(out sink, src *Sources) {
 	}
 	s := src.Outbox()
 	out.gauge(descOutboxPending, float64(s.Pending))
-	out.gauge(descOutboxOldest, s.age().Seconds())
+	out.gauge(descOutboxAway, boolean(s.Away))
 	out.counter(descOutboxRecords, s.Acknowledged, "acknowledged")
 	out.counter(descOutboxRecords, s.Coalesced, "coalesced")
 	out.counter(descOutboxRecords, s.Corrupt, "corrupt")

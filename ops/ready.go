@@ -42,8 +42,8 @@ func writerWarnings(src *Sources, limit time.Duration) (w []string) {
 		}
 	}
 	if src.Outbox != nil {
-		if s := src.Outbox(); s.age() > limit {
-			w = append(w, fmt.Sprintf("accounting is %v behind (%d records wait)", s.age().Round(time.Second), s.Pending))
+		if s := src.Outbox(); s.Away {
+			w = append(w, fmt.Sprintf("no accounting server answers (%d records wait)", s.Pending))
 		}
 	}
 	return w

@@ -81,19 +81,11 @@ type OutboxStats struct {
 	// Pending records are not acknowledged, InFlight of them are being sent,
 	// Stubs of them are in the journal only.
 	Pending, InFlight, Stubs int
-	// Oldest is the wall clock of the oldest pending record that is in memory; zero when none is.
-	Oldest time.Time
+	// Away is true while no accounting server answers and one is only tried now and then.
+	Away bool
 	// Submitted, Acknowledged, Coalesced (interims that a later record made
 	// needless), Retried and Corrupt count records.
 	Submitted, Acknowledged, Coalesced, Retried, Corrupt uint64
 	// JournalErrors counts failures to read from the journal or to drop from it.
 	JournalErrors uint64
-}
-
-// age is how long the oldest record has waited.
-func (s *OutboxStats) age() time.Duration {
-	if s.Pending == 0 || s.Oldest.IsZero() {
-		return 0
-	}
-	return max(0, time.Since(s.Oldest))
 }
