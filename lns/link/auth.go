@@ -154,15 +154,23 @@ func responseLen(m Method) int {
 // ask hands the credentials to the owner.
 func (l *Link) ask(c *Credentials, fx *Effects) {
 	l.auth = authPending
+	l.serial++
+	c.Serial = l.serial
 	l.neg.authAt, l.neg.resendAt = 0, 0
 	fx.Auth = c
+}
+
+// Awaits reports whether the link waits for the answer to the Auth of this
+// serial number.
+func (l *Link) Awaits(serial uint16) bool {
+	return l.phase == PhaseAuthenticating && l.auth == authPending && l.serial == serial
 }
 
 // Grant accepts the peer after Effects.Auth. message goes into the PAP
 // Authenticate-Ack or CHAP Success; for MS-CHAPv2 it is the "S=..." string
 // of RFC 2759 section 5. In other phases it does nothing.
 func (l *Link) Grant(now time.Duration, n Network, message string, fx *Effects) {
-	if l.phase != PhaseAuthenticating || l.auth != authPending {
+	if !l.Awaits(l.serial) {
 		return
 	}
 	l.auth, l.neg.answer = authGranted, message
@@ -175,7 +183,7 @@ func (l *Link) Grant(now time.Duration, n Network, message string, fx *Effects) 
 // (for MS-CHAPv2 either the whole "E=..." string of RFC 2759 section 6, or just the text
 // in it), and ends the link. In other phases it does nothing.
 func (l *Link) Deny(now time.Duration, message string, fx *Effects) {
-	if l.phase != PhaseAuthenticating || l.auth != authPending {
+	if !l.Awaits(l.serial) {
 		return
 	}
 	if l.method == MethodMSCHAPv2 && !strings.HasPrefix(message, "E=") {

@@ -71,6 +71,9 @@ func (p Phase) String() string {
 // Credentials are what the peer sent to prove who it is. They own their bytes.
 type Credentials struct {
 	Method Method
+	// Serial counts the link's Auths. Ask Awaits with it before Grant or
+	// Deny: after a renegotiation an older answer is about other credentials.
+	Serial uint16
 	// User is the name as sent: any octets, perhaps none.
 	User string
 	// Password is the clear password (PAP only).
@@ -100,7 +103,7 @@ type Effects struct {
 	Frames [][]byte
 	// Auth asks the owner to decide about the peer, who answers with Grant
 	// or Deny. It may come again after a renegotiation; the answer to the
-	// older one is then not to be given any more.
+	// older one is then not to be given any more (Awaits).
 	Auth *Credentials
 	// Up says that IPCP opened: packets may flow. It may come again after Restarted.
 	Up bool

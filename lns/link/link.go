@@ -27,6 +27,8 @@ type Link struct {
 	net addresses
 	// peerMRU is the peer's as agreed, mtu Grant's.
 	peerMRU, mtu uint16
+	// serial is that of the last Credentials.
+	serial uint16
 	// budgetSecond is the second that rejects counts packets in.
 	budgetSecond uint32
 	rejects      uint8

@@ -188,6 +188,26 @@ func TestCallsOutOfPlace(t *testing.T) {
 	}
 }
 
+// Credentials that a renegotiation made stale are told by their serial number.
+func TestStaleAnswer(t *testing.T) {
+	s := newScript(t)
+	s.cfg.Auth = []Method{MethodPAP}
+	s.run("start\nrecv LCP Configure-Request 1\nack LCP\n")
+	s.link.Receive(0, s.frame(strings.Fields("PAP Request 1 alice secret")), s.fx)
+	first := s.fx.Auth.Serial
+	if !s.link.Awaits(first) {
+		t.Error("the answer to the only request is not awaited")
+	}
+	s.run("recv LCP Configure-Request 2\nack LCP\n")
+	if s.link.Awaits(first) {
+		t.Error("an answer is awaited in the middle of a renegotiation")
+	}
+	s.link.Receive(0, s.frame(strings.Fields("PAP Request 2 bob guess")), s.fx)
+	if second := s.fx.Auth.Serial; s.link.Awaits(first) || !s.link.Awaits(second) {
+		t.Errorf("awaits %d: %v, %d: %v", first, s.link.Awaits(first), second, s.link.Awaits(second))
+	}
+}
+
 func TestEffects(t *testing.T) {
 	fx := NewEffects(4)
 	l := Link{peerMRU: 1500}
