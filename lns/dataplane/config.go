@@ -31,6 +31,11 @@ type Config struct {
 	// 0 is DefaultSocketBuffer. Without CAP_NET_ADMIN the kernel's
 	// net.core.rmem_max and wmem_max bound it.
 	SocketBuffer int
+	// ReceiveOffload lets the kernel hand over datagrams of one LAC in trains (UDP_GRO), which
+	// saves about a third of the CPU time upstream where network cards make them. A
+	// train goes to the shard of its first datagram; with more than one shard
+	// packets of a session may then overtake each other.
+	ReceiveOffload bool
 	// Device names the TUN device; empty is "culvert%d", in which the
 	// kernel puts a number.
 	Device string

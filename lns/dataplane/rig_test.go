@@ -2,14 +2,9 @@ package dataplane_test
 
 import (
 	"bytes"
-	"errors"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"culvert/lns/dataplane"
 	"culvert/lns/dataplane/planetest"
@@ -44,7 +39,7 @@ func TestTUN(t *testing.T) {
 		})
 		r.SendCore = farSide(t, func(b []byte) { r.FromCore <- b })
 		// Where a session has no route of its own, the kernel still sends to the plane.
-		run(t, "ip", "route", "add", planetest.Static.String(), "dev", "culvert0")
+		addRoute(t, planetest.Static, "culvert0")
 		return r
 	})
 }
@@ -138,26 +133,6 @@ func farSide(t testing.TB, take func([]byte)) func(packet []byte) {
 		room := make([]byte, dataplane.Headroom, dataplane.Headroom+len(b))
 		if far.Write(0, []dataplane.Packet{{Buf: append(room, b...), Off: dataplane.Headroom}}) != 1 {
 			t.Error("the far device did not take a packet")
-		}
-	}
-}
-
-// namespace puts the test's thread into a fresh network namespace that forwards. The
-// thread ends with the test's goroutine. Without root the test is skipped,
-// but not in CI.
-func namespace(t testing.TB) {
-	t.Helper()
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		if errors.Is(err, unix.EPERM) && os.Getenv("CI") != "true" {
-			t.Skip("needs root to make a network namespace")
-		}
-		t.Fatal(err)
-	}
-	run(t, "ip", "link", "set", "lo", "up")
-	for _, path := range []string{"ipv4/ip_forward"} {
-		if err := os.WriteFile("/proc/sys/net/"+path, []byte("1"), 0); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

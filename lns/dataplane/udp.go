@@ -42,7 +42,7 @@ func newUDP(c Config) (Transport, error) {
 		u.receivers = append(u.receivers, newReceiver(u))
 	}
 	for i, a := range c.Listen {
-		if err := u.listen(uint16(i), a, c.Shards, c.SocketBuffer); err != nil {
+		if err := u.listen(uint16(i), a, c); err != nil {
 			u.Close()
 			return nil, err
 		}
@@ -51,7 +51,7 @@ func newUDP(c Config) (Transport, error) {
 }
 
 // listen opens one address' sockets.
-func (u *udp) listen(listener uint16, a netip.AddrPort, shards, buffer int) error {
+func (u *udp) listen(listener uint16, a netip.AddrPort, c Config) error {
 	if err := probe(a); err != nil {
 		return listenError(a, err)
 	}
@@ -59,13 +59,13 @@ func (u *udp) listen(listener uint16, a netip.AddrPort, shards, buffer int) erro
 	u.listeners = append(u.listeners, a)
 	u.sockets = append(u.sockets, nil)
 	group := &u.sockets[listener]
-	for shard := range shards {
-		fd, err := openSocket(a, buffer)
+	for shard := range c.Shards {
+		fd, err := openSocket(a, c)
 		if err != nil {
 			return listenError(a, err)
 		}
 		if shard == 0 {
-			err = attachSteering(fd, shards)
+			err = attachSteering(fd, c.Shards)
 		}
 		if err == nil && a.Port() == 0 {
 			a, err = boundTo(fd, a)
@@ -99,27 +99,29 @@ func probe(a netip.AddrPort) error {
 }
 
 // openSocket makes one socket and binds it.
-func openSocket(a netip.AddrPort, buffer int) (int, error) {
+func openSocket(a netip.AddrPort, c Config) (int, error) {
 	fd, err := unix.Socket(family(a), unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
-	if err := prepareSocket(fd, a, buffer); err != nil {
+	if err := prepareSocket(fd, a, c); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func prepareSocket(fd int, a netip.AddrPort, buffer int) error {
+func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return err
 	}
-	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, buffer)
-	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, buffer)
+	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, c.SocketBuffer)
+	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, c.SocketBuffer)
 	// Where these do not exist, datagrams come one by one, and the kernel
 	// chooses about DF; neither is worth a refusal.
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+	if c.ReceiveOffload {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+	}
 	if a.Addr().Is4() {
 		// L2TP adds 40 octets, which the path may have no room for: fragments are
 		// better than silence.
