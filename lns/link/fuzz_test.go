@@ -15,7 +15,6 @@ type fuzzedLink struct {
 	now   time.Duration
 	last  []byte
 	downs int
-	asked bool
 }
 
 // check looks at one step's effects. limit bounds what one input may cause.

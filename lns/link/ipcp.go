@@ -154,15 +154,7 @@ func (l *Link) ipcpRequested(now time.Duration, p ppp.Packet, fx *Effects) {
 // returns the refusal, or the zero Packet when they are acceptable.
 func (l *Link) judgeIPCP(options []byte, mayNak bool) ppp.Packet {
 	v := verdict{mayNak: mayNak}
-	for len(options) > 0 {
-		var o ppp.Option
-		o, options, _ = ppp.NextOption(options)
-		if v.repeated(o.Type) {
-			v.refuse(o)
-			continue
-		}
-		l.judgeIPCPOption(&v, o)
-	}
+	v.each(options, func(o ppp.Option) { l.judgeIPCPOption(&v, o) })
 	if !v.repeated(ppp.OptionIPAddress) && mayNak && !l.neg.nagged && l.net.peer != ([4]byte{}) {
 		// Asked for once; a peer that will not say its address has it
 		// all the same.

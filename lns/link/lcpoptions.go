@@ -32,6 +32,19 @@ func (v *verdict) repeated(typ uint8) bool {
 	return again
 }
 
+// each judges options, which are whole; a second one of a type is refused.
+func (v *verdict) each(options []byte, judge func(ppp.Option)) {
+	for len(options) > 0 {
+		var o ppp.Option
+		o, options, _ = ppp.NextOption(options)
+		if v.repeated(o.Type) {
+			v.refuse(o)
+			continue
+		}
+		judge(o)
+	}
+}
+
 // refuse says no to an option whatever its value.
 func (v *verdict) refuse(o ppp.Option) {
 	v.reject = ppp.AppendOption(v.reject, o.Type, o.Value)
@@ -66,15 +79,7 @@ func (v *verdict) packet() ppp.Packet {
 func (l *Link) judgeLCP(options []byte, mayNak bool) ppp.Packet {
 	v := verdict{mayNak: mayNak}
 	l.neg.offered = ppp.LCPConfig{}
-	for len(options) > 0 {
-		var o ppp.Option
-		o, options, _ = ppp.NextOption(options)
-		if v.repeated(o.Type) {
-			v.refuse(o)
-			continue
-		}
-		l.judgeLCPOption(&v, o)
-	}
+	v.each(options, func(o ppp.Option) { l.judgeLCPOption(&v, o) })
 	return v.packet()
 }
 

@@ -67,15 +67,8 @@ func (c *IPCPConfig) Set(o Option) error {
 // unknown or invalid option is an error.
 func ParseIPCPConfig(b []byte) (IPCPConfig, error) {
 	var c IPCPConfig
-	for len(b) > 0 {
-		o, rest, err := NextOption(b)
-		if err != nil {
-			return IPCPConfig{}, err
-		}
-		if err := c.Set(o); err != nil {
-			return IPCPConfig{}, err
-		}
-		b = rest
+	if err := setAll(b, c.Set); err != nil {
+		return IPCPConfig{}, err
 	}
 	return c, nil
 }

@@ -129,15 +129,8 @@ func lcpOptionLen(typ uint8) (lenRange, bool) {
 // unknown or invalid option is an error.
 func ParseLCPConfig(b []byte) (LCPConfig, error) {
 	var c LCPConfig
-	for len(b) > 0 {
-		o, rest, err := NextOption(b)
-		if err != nil {
-			return LCPConfig{}, err
-		}
-		if err := c.Set(o); err != nil {
-			return LCPConfig{}, err
-		}
-		b = rest
+	if err := setAll(b, c.Set); err != nil {
+		return LCPConfig{}, err
 	}
 	return c, nil
 }

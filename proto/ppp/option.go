@@ -25,11 +25,20 @@ func NextOption(b []byte) (o Option, rest []byte, err error) {
 
 // CheckOptions reports whether b is a sequence of whole options. Errors wrap ErrOption.
 func CheckOptions(b []byte) error {
+	return setAll(b, func(Option) error { return nil })
+}
+
+// setAll gives each option to set, until one is malformed or refused.
+func setAll(b []byte, set func(Option) error) error {
 	for len(b) > 0 {
-		var err error
-		if _, b, err = NextOption(b); err != nil {
+		o, rest, err := NextOption(b)
+		if err != nil {
 			return err
 		}
+		if err := set(o); err != nil {
+			return err
+		}
+		b = rest
 	}
 	return nil
 }
