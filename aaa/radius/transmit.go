@@ -145,7 +145,8 @@ func (s *server) verified(k *socket, sign *signer, p []byte, sl *slot) {
 			"RADIUS answer with a wrong Message-Authenticator dropped", "user", sl.x.user())
 		return
 	case unsigned:
-		if s.role == RoleAuth && !s.cfg.AllowUnsigned {
+		// A Status-Server's answer grants nothing.
+		if s.role == RoleAuth && !s.cfg.AllowUnsigned && !sl.x.probe() {
 			s.drop(&s.stats.Unsigned, &s.limits.unsigned,
 				"RADIUS answer without Message-Authenticator dropped; upgrade the server or allow unsigned answers from it", "user", sl.x.user())
 			return
