@@ -1,18 +1,22 @@
 package sessiondb
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
-// Opener connects to the store that a Writer writes to. It is called again
-// whenever the store may have come back; it must heed ctx.
+// Opener connects to the store that a Writer writes to. It is called until it
+// succeeds once; it must heed ctx.
 type Opener func(ctx context.Context) (Store, error)
 
 // WriterOptions tune a Writer. The zero value is good.
 type WriterOptions struct {
-	// Interval is how often pending changes are written; 0 means 75 ms.
+	// Interval is how long a change may wait for others to be written with
+	// it; 0 means 75 ms.
 	Interval time.Duration
 	// BatchSize bounds the changes of one Apply, and writes early when so
 	// many are pending; 0 means 1,000.
@@ -21,7 +25,7 @@ type WriterOptions struct {
 	// means 64 MiB. Beyond it all of them are dropped and the store is
 	// brought up to date from the source later.
 	MaxPending int64
-	// Timeout bounds one Apply; 0 means 5 s.
+	// Timeout bounds one Apply, and one silence of a reader; 0 means 5 s.
 	Timeout time.Duration
 	// RetryFirst and RetryCap bound the pause after a failure, which
 	// doubles from one to the other; 0 means 100 ms and 5 s.
@@ -33,6 +37,19 @@ type WriterOptions struct {
 	Log *slog.Logger
 }
 
+func (o WriterOptions) withDefaults() WriterOptions {
+	o.Interval = cmp.Or(o.Interval, 75*time.Millisecond)
+	o.BatchSize = cmp.Or(o.BatchSize, 1000)
+	o.MaxPending = cmp.Or(o.MaxPending, 64<<20)
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
+	o.RetryFirst = cmp.Or(o.RetryFirst, 100*time.Millisecond)
+	o.RetryCap = cmp.Or(o.RetryCap, 5*time.Second)
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	return o
+}
+
 // WriterStats are a Writer's figures. The counters only grow.
 type WriterStats struct {
 	// Connected is true while the last attempt to reach the store worked;
@@ -41,8 +58,8 @@ type WriterStats struct {
 	// Pending counts the changes that wait, PendingBytes their memory.
 	Pending      int
 	PendingBytes int64
-	// Lag is the age of the oldest change that is not in the store; while a
-	// resync is needed, the time since it became so.
+	// Lag is how far the store is behind: the age of the oldest change that
+	// it may lack.
 	Lag time.Duration
 	// Submitted counts changes taken, Flushed changes written (coalesced
 	// ones count once), Conflicts those refused, Dropped those given up on
@@ -58,22 +75,177 @@ type WriterStats struct {
 	LastError string
 }
 
-// Writer writes changes to a store behind the caller's back.
-type Writer struct{}
+// Writer writes changes to a store behind the caller's back: Submit never
+// waits, whatever the store does. Memory is bounded; a store that is away for
+// so long that the bound is reached is brought up to date from the source,
+// the node's journal, when it is back. That is a resync: what the store has
+// for this node is compared with what the source has, both in key order, and
+// made equal, deletions included. Only the history is then best effort: a
+// session that began and ended while changes were being dropped is missing in
+// it, and one that ended then has a guessed end (HistoryGuessed).
+//
+// A resync also happens after Start, some time after a failure of the store,
+// which may have lost what it had confirmed, and some time after a conflict,
+// whose reason may have gone.
+type Writer struct {
+	open   Opener
+	source Store
+	opts   WriterOptions
+
+	// some is signalled when the queue is no longer empty, full when it
+	// holds a batch.
+	some, full chan struct{}
+	stop       chan struct{}
+	done       chan struct{}
+	cancel     context.CancelFunc
+
+	// mu guards what follows.
+	mu       sync.Mutex
+	started  bool
+	closing  bool
+	queue    *queue
+	inflight []Change  // taken from the queue, being written or to be written again
+	since    time.Time // the age of inflight
+	// discarding is true from an overflow until the resync that makes it
+	// good begins; lostSince is when it began.
+	discarding bool
+	lostSince  time.Time
+	stats      WriterStats
+
+	// Only the Writer's goroutine touches what follows.
+	store      Store
+	resyncAt   time.Time // when a resync is due; zero: none is
+	lastResync time.Time
+	failures   int       // in a row
+	failedAt   time.Time // the first of them
+}
 
 // NewWriter makes a Writer that brings what open gives up to date with
-// source. Nothing happens before Start.
-func NewWriter(open Opener, source Store, opts WriterOptions) *Writer { return &Writer{} }
+// source, which must have every change before it is submitted. Nothing
+// happens before Start.
+func NewWriter(open Opener, source Store, opts WriterOptions) *Writer {
+	return &Writer{
+		open: open, source: source, opts: opts.withDefaults(),
+		some: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{}),
+		queue: newQueue(),
+	}
+}
 
-// Start begins to write, with a resync. It returns at once.
-func (w *Writer) Start() {}
+// Start begins to write, with a resync. It returns at once; call it once.
+func (w *Writer) Start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.started || w.closing {
+		return
+	}
+	w.started = true
+	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
+	go w.run(ctx)
+}
 
-// Submit implements Sink.
-func (w *Writer) Submit(changes []Change) {}
+// Submit implements Sink. It is safe for concurrent use; changes to one key
+// must be submitted in their order.
+func (w *Writer) Submit(changes []Change) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stats.Submitted += uint64(len(changes))
+	if w.discarding || w.closing {
+		w.stats.Dropped += uint64(len(changes))
+		return
+	}
+	before := w.queue.live
+	for _, c := range changes {
+		if err := c.Validate(); err != nil {
+			w.stats.Conflicts++
+			w.opts.Log.Error("sessiondb: change cannot be stored", "error", err)
+			continue
+		}
+		w.queue.add(c, now)
+	}
+	if w.queue.bytes > w.opts.MaxPending {
+		w.overflow()
+		return
+	}
+	if before == 0 && w.queue.live > 0 {
+		signal(w.some)
+	}
+	if w.queue.live >= w.opts.BatchSize {
+		signal(w.full)
+	}
+}
+
+// overflow gives up what is pending.
+func (w *Writer) overflow() {
+	w.opts.Log.Warn("sessiondb: too many changes wait for the database; it will be brought up to date from the journal",
+		"dropped", w.queue.live)
+	if w.lostSince.IsZero() {
+		w.lostSince = w.queue.oldest()
+	}
+	w.stats.Dropped += uint64(w.queue.live)
+	w.queue = newQueue()
+	w.discarding = true
+	signal(w.some)
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // Stats gives the current figures.
-func (w *Writer) Stats() WriterStats { return WriterStats{} }
+func (w *Writer) Stats() WriterStats {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Pending = w.queue.live + len(w.inflight)
+	s.PendingBytes = w.queue.bytes
+	for i := range w.inflight {
+		s.PendingBytes += w.inflight[i].size()
+	}
+	for _, t := range []time.Time{w.queue.oldest(), w.since, w.lostSince} {
+		if !t.IsZero() {
+			s.Lag = max(s.Lag, now.Sub(t))
+		}
+	}
+	return s
+}
 
-// Close writes what is pending, until ctx ends, and closes the store. The
-// error says what was left unwritten; the next Start makes it good.
-func (w *Writer) Close(ctx context.Context) error { return nil }
+// Close takes no more changes, writes what is pending until ctx ends, and
+// closes the store. The error says what was left unwritten; the resync of the
+// next Start makes it good.
+func (w *Writer) Close(ctx context.Context) error {
+	w.mu.Lock()
+	first := !w.closing
+	w.closing = true
+	started := w.started
+	w.mu.Unlock()
+	if !started {
+		return nil
+	}
+	if first {
+		close(w.stop)
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		w.cancel()
+		<-w.done
+	}
+	if s := w.Stats(); s.Pending > 0 || w.unfinished() {
+		return fmt.Errorf("sessiondb: the database is behind by %d changes and %v: %s", s.Pending, s.Lag.Round(time.Millisecond), s.LastError)
+	}
+	return nil
+}
+
+// unfinished tells whether dropped changes still wait for their resync.
+func (w *Writer) unfinished() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.lostSince.IsZero()
+}

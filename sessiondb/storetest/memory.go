@@ -163,3 +163,15 @@ func snapshot[T any](ctx context.Context, m *Memory, take func() []T) iter.Seq2[
 		}
 	}
 }
+
+// Reopened gives a Memory with the same content that is not closed.
+func (m *Memory) Reopened() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Memory{
+		EpochValue: m.EpochValue + 1,
+		tunnels:    maps.Clone(m.tunnels), sessions: maps.Clone(m.sessions),
+		entries: maps.Clone(m.entries), objects: maps.Clone(m.objects),
+		history: slices.Clone(m.history),
+	}
+}
