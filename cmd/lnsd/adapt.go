@@ -1,11 +1,8 @@
 package main
 
 import (
-	"net/netip"
-
 	"culvert/aaa"
 	"culvert/aaa/radius"
-	"culvert/aaa/radius/radtest"
 	"culvert/lns"
 	"culvert/ops"
 )
@@ -17,26 +14,6 @@ type disconnecter struct{ server *lns.Server }
 func (d disconnecter) Disconnect(m radius.Match) (int, error) {
 	sel := lns.Selector{ID: m.AcctSessionID, User: m.User, Address: m.Address}
 	return d.server.Disconnect(sel, aaa.CauseNASRequest, "Disconnect-Request")
-}
-
-// lab is the built-in RADIUS responder.
-type lab struct {
-	server *radtest.Server
-	secret []byte
-}
-
-func startLab(password string) (*lab, error) {
-	secret := []byte("lab")
-	s, err := radtest.New(radtest.Config{Secret: secret, AnyPassword: password})
-	return &lab{s, secret}, err
-}
-
-// use points a RADIUS client at the lab.
-func (l *lab) use(c *radius.Config) {
-	server := func(a netip.AddrPort) radius.Group {
-		return radius.Group{Servers: []radius.Server{{Name: "lab", Address: a, Secret: l.secret}}}
-	}
-	c.Auth, c.Acct = server(l.server.AuthAddr()), server(l.server.AcctAddr())
 }
 
 // sources lets the metrics see what the parts count.

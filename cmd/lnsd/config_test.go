@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,16 +11,13 @@ import (
 	"culvert/aaa/ippool"
 )
 
-func TestGoodFiles(t *testing.T) {
-	src, err := load("testdata/lab.yaml")
+func TestLab(t *testing.T) {
+	l := labFlags{LabDir: t.TempDir(), LabListen: netip.MustParseAddrPort("127.0.0.1:1701"), LabHTTP: "127.0.0.1:0", LabPlane: "memory"}
+	set, err := l.load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := build(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if set.node != "lab1" || len(set.lacs) != 1 || set.lacs[0].Hello != time.Minute || !set.subscriber.ClampMSS ||
+	if set.node != "lab" || len(set.lacs) != 1 || set.lacs[0].Hello != time.Minute || !set.subscriber.ClampMSS ||
 		set.subscriber.Interim != 10*time.Minute || set.plane.Address != set.subscriber.LocalAddress {
 		t.Errorf("settings: %+v", set)
 	}

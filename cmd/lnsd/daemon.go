@@ -102,7 +102,10 @@ func (d *daemon) startAAA() error {
 			return err
 		}
 		d.lab = l
-		d.onAbort(func() { d.closing("lab RADIUS", l.server.Close()) })
+		d.onAbort(func() {
+			d.log.Info("the lab's RADIUS responder has seen", l.summary()...)
+			d.closing("lab RADIUS", l.server.Close())
+		})
 		d.log.Warn("the built-in RADIUS responder lets in everybody with the lab's password; not for subscribers", "auth", l.server.AuthAddr())
 		l.use(&d.set.radius)
 	}

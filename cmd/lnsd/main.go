@@ -50,11 +50,20 @@ func (c *configFlag) load() (*settings, error) {
 
 type runCmd struct {
 	configFlag `embed:""`
+	labFlags   `embed:"" group:"Lab"`
+}
+
+// settings are those of the lab, or of the file.
+func (c *runCmd) settings() (*settings, error) {
+	if c.Lab {
+		return c.labFlags.load()
+	}
+	return c.configFlag.load()
 }
 
 // Run serves until it is told to stop.
 func (c *runCmd) Run() error {
-	set, err := c.load()
+	set, err := c.settings()
 	if err != nil {
 		return err
 	}
@@ -65,7 +74,8 @@ func (c *runCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "node", set.node, "listen", d.plane.Listeners(), "plane", set.file.Plane.Mode, "version", version)
+	log.Info("serving", "node", set.node, "listen", d.plane.Listeners(), "plane", set.file.Plane.Mode,
+		"socket", set.ops.Socket, "http", d.ops.HTTPAddr(), "version", version)
 	notify("READY=1")
 	select {
 	case <-ctx.Done():
