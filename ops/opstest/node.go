@@ -242,3 +242,10 @@ func (n *Node) Stats() lns.Stats {
 	defer n.mu.Unlock()
 	return n.stats
 }
+
+// Watched says whether anybody watches.
+func (n *Node) Watched() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.watchers) > 0
+}
