@@ -52,13 +52,14 @@ func (c *connection) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	creds, err := c.credentials(network, addr)
+	creds, name, err := c.credentials(network, addr)
 	if err != nil {
 		return nil, err
 	}
 	cl := &client{address: c.Address, tls: creds.Info().SecurityProtocol == "tls"}
-	cl.ClientConn, err = grpc.NewClient("passthrough:///"+addr,
-		grpc.WithTransportCredentials(creds), grpc.WithAuthority("lnsd"),
+	// The dialer knows the address; what gRPC calls the node is only a name.
+	cl.ClientConn, err = grpc.NewClient("passthrough:///"+name,
+		grpc.WithTransportCredentials(creds), grpc.WithAuthority(name),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, network, addr)
@@ -91,41 +92,52 @@ func splitAddress(s string) (network, addr string, err error) {
 	return "tcp", s, nil
 }
 
-func (c *connection) credentials(network, addr string) (credentials.TransportCredentials, error) {
+// localName is what a node is called where no certificate says its name.
+const localName = "lnsd"
+
+// credentials also gives the name that the node must prove to have.
+func (c *connection) credentials(network, addr string) (credentials.TransportCredentials, string, error) {
 	if network == "unix" {
-		return insecure.NewCredentials(), nil
+		return insecure.NewCredentials(), localName, nil
 	}
 	host, _, _ := net.SplitHostPort(addr)
 	if c.Plaintext {
 		if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
-			return nil, usagef("--plaintext: %s is not a loopback address; use --tls-cert, --tls-key and --tls-ca", host)
+			return nil, "", usagef("--plaintext: %s is not a loopback address; use --tls-cert, --tls-key and --tls-ca", host)
 		}
-		return insecure.NewCredentials(), nil
+		return insecure.NewCredentials(), localName, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS13, ServerName: host}
 	if c.TLSName != "" {
 		config.ServerName = c.TLSName
 	}
+	if err := c.readCertificates(config); err != nil {
+		return nil, "", err
+	}
+	return credentials.NewTLS(config), config.ServerName, nil
+}
+
+func (c *connection) readCertificates(config *tls.Config) error {
 	if c.TLSCert == "" || c.TLSKey == "" {
-		return nil, usagef("--address %s wants a client certificate: give --tls-cert and --tls-key (and --tls-ca)", c.Address)
+		return usagef("--address %s wants a client certificate: give --tls-cert and --tls-key (and --tls-ca)", c.Address)
 	}
 	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 	if err != nil {
-		return nil, usagef("--tls-cert, --tls-key: %v", err)
+		return usagef("--tls-cert, --tls-key: %v", err)
 	}
 	config.Certificates = []tls.Certificate{pair}
 	if c.TLSCA == "" {
-		return credentials.NewTLS(config), nil
+		return nil // the system's authorities
 	}
 	pem, err := os.ReadFile(c.TLSCA)
 	if err != nil {
-		return nil, usagef("--tls-ca: %v", err)
+		return usagef("--tls-ca: %v", err)
 	}
 	config.RootCAs = x509.NewCertPool()
 	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, usagef("--tls-ca: %s has no PEM certificate", c.TLSCA)
+		return usagef("--tls-ca: %s has no PEM certificate", c.TLSCA)
 	}
-	return credentials.NewTLS(config), nil
+	return nil
 }
 
 // call connects, and gives f a context that ends with --timeout.

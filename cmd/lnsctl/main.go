@@ -55,7 +55,7 @@ with --address host:port and a client certificate. Examples:
   lnsctl status
   lnsctl session list --user alice@example.net
   lnsctl -o json session list | jq -r '.[].address'
-  lnsctl --address lns1:8443 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key tunnel list`
+  lnsctl --address lns1:7443 --tls-ca ca.pem --tls-cert me.pem --tls-key me.key tunnel list`
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -137,8 +137,8 @@ func sessionColumns(a *app) []column[*culvertv1.Session] {
 		{title: "TUNNEL", value: func(x s) string { return fmt.Sprintf("%d/%d", x.GetTunnelId(), x.GetSessionId()) }},
 		{title: "STATE", value: func(x s) string { return stateWord(x.GetState()) }},
 		{title: "AGE", right: true, value: func(x s) string { return a.age(x.GetSince()) }},
-		{title: "FROM", right: true, value: func(x s) string { return octets(x.GetCounters().GetInOctets()) }},
-		{title: "TO", right: true, value: func(x s) string { return octets(x.GetCounters().GetOutOctets()) }},
+		{title: "UPLOAD", right: true, value: func(x s) string { return octets(x.GetCounters().GetInOctets()) }},
+		{title: "DOWNLOAD", right: true, value: func(x s) string { return octets(x.GetCounters().GetOutOctets()) }},
 		{title: "AUTH", wide: true, value: func(x s) string { return methodWord(x.GetAuthMethod()) }},
 		{title: "LAC-ADDRESS", wide: true, value: s.GetPeer},
 		{title: "LOCAL-ADDRESS", wide: true, value: s.GetLocal},
@@ -229,8 +229,8 @@ func sessionFacts(a *app, x *culvertv1.Session) []fact {
 		{"MRU, MTU", fmt.Sprintf("%s, %s octets", dash(orNone(x.GetMru())), dash(orNone(x.GetMtu())))},
 		{"Timeouts", fmt.Sprintf("session %s, idle %s", limit(x.GetSessionTimeout(), "none"), limit(x.GetIdleTimeout(), "none"))},
 		{"Accounting", limit(x.GetInterim(), "")},
-		{"From it", fmt.Sprintf("%s in %s packets", octets(c.GetInOctets()), grouped(c.GetInPackets()))},
-		{"To it", fmt.Sprintf("%s in %s packets", octets(c.GetOutOctets()), grouped(c.GetOutPackets()))},
+		{"Upload", fmt.Sprintf("%s in %s packets", octets(c.GetInOctets()), grouped(c.GetInPackets()))},
+		{"Download", fmt.Sprintf("%s in %s packets", octets(c.GetOutOctets()), grouped(c.GetOutPackets()))},
 	}
 	for i := range facts {
 		if facts[i].name == "Accounting" && facts[i].value != "" {

@@ -118,7 +118,7 @@ func eventLine(e *culvertv1.Event) string {
 		parts = append(parts, s.GetId(), dash(s.GetUser()), dash(s.GetAddress()), fmt.Sprintf("%s %d/%d", s.GetLac(), s.GetTunnelId(), s.GetSessionId()))
 	}
 	if e.GetKind() == culvertv1.EventKind_EVENT_KIND_SESSION_DOWN {
-		parts = append(parts, fmt.Sprintf("from %s, to %s", octets(s.GetCounters().GetInOctets()), octets(s.GetCounters().GetOutOctets())))
+		parts = append(parts, fmt.Sprintf("up %s, down %s", octets(s.GetCounters().GetInOctets()), octets(s.GetCounters().GetOutOctets())))
 	}
 	if e.GetCause() != "" {
 		parts = append(parts, e.GetCause())
