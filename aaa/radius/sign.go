@@ -83,7 +83,7 @@ type signature int
 
 const (
 	unsigned signature = iota
-	signed
+	isSigned
 	forged
 )
 
@@ -101,7 +101,7 @@ func (s *signer) signature(packet []byte, auth *[16]byte) signature {
 			if len(v) != 16 || subtle.ConstantTimeCompare(s.messageAuthenticator(packet, auth, at), v) != 1 {
 				return forged
 			}
-			found = signed
+			found = isSigned
 		}
 		rest = next
 	}
