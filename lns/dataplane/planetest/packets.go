@@ -60,9 +60,8 @@ func SetDF(p []byte) []byte {
 	return p
 }
 
-// Check says what is wrong with an IPv4 packet: its lengths, or the checksum of
-// its header or, if it is no fragment, of its TCP, UDP or ICMP.
-func Check(p []byte) error {
+// CheckHeader says what is wrong with the header of an IPv4 packet: its lengths, or its checksum.
+func CheckHeader(p []byte) error {
 	if len(p) < 20 || p[0]>>4 != 4 {
 		return errors.New("not IPv4")
 	}
@@ -73,6 +72,16 @@ func Check(p []byte) error {
 	if naiveSum(p[:size]) != 0xffff {
 		return errors.New("wrong checksum of the header")
 	}
+	return nil
+}
+
+// Check says what is wrong with an IPv4 packet: its header or, if it is no fragment, the
+// checksum of its TCP, UDP or ICMP.
+func Check(p []byte) error {
+	if err := CheckHeader(p); err != nil {
+		return err
+	}
+	size := int(p[0]&0xf) * 4
 	if binary.BigEndian.Uint16(p[6:])&0x3fff != 0 {
 		return nil
 	}
