@@ -39,10 +39,11 @@ func TestThereAndBack(t *testing.T) {
 func TestKnownPing(t *testing.T) {
 	s := Spec{Kind: Ping, Size: MinSize, Run: 1}
 	p := s.Append(nil, sub, core, Stamp{From: 2, To: 2, Sequence: 3, Sent: 4})
-	want := append([]byte{
+	want := []byte{
 		0x45, 0, 0, 56, 0, 3, 0, 0, 64, 1, 0xac, 0xbd, 10, 1, 2, 3, 192, 0, 2, 1,
 		8, 0, 0x64, 0x44, 0, 2, 0, 3,
-		'C', 'V', 'P', 'T', 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4})
+		'C', 'V', 'P', 'T', 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4,
+	}
 	if !bytes.Equal(p, want) {
 		t.Errorf("got  %x\nwant %x", p, want)
 	}

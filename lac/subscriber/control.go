@@ -95,8 +95,9 @@ func (c *Client) step(now time.Duration, p ppp.Protocol, e ppp.Event, r answer, 
 	if acts&ppp.TLF != 0 {
 		c.layerFinished(p, e, fx)
 	}
-	if p == ppp.ProtocolLCP && e == ppp.RTR && acts&ppp.TLD != 0 {
-		// The peer waits for nothing but the Terminate-Ack: there is nothing to linger for.
+	if e == ppp.RTR && acts&ppp.TLD != 0 {
+		// The peer waits for nothing but the Terminate-Ack: there is nothing to linger for. Without
+		// IPCP the link is of no use either.
 		c.down(ReasonPeerTerminate, fx)
 	}
 	if acts&ppp.TLU != 0 {

@@ -78,9 +78,10 @@ func getAddr(sa *sockaddr) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), port)
 }
 
-// mmsg is recvmmsg or sendmmsg without blocking.
+// mmsg is recvmmsg or sendmmsg without blocking. As it does not block, the scheduler
+// need not know of it: telling it at every call costs more than the call's own overhead.
 func mmsg(trap uintptr, fd int, hdrs []mmsghdr) (int, error) {
-	n, _, errno := unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
