@@ -13,37 +13,39 @@ func (m *Message) Clone() Message {
 		line := *m.Line
 		c.Line = &line
 	}
-	total := 0
-	c.eachSlice(func(b *[]byte) { total += len(*b) })
-	if total == 0 {
-		return c
+	total, count := 0, int(avpCount)+4+len(c.Extra)
+	for i := range count {
+		if field := c.octets(i); field != nil {
+			total += len(*field)
+		}
 	}
 	room := make([]byte, 0, total)
-	c.eachSlice(func(b *[]byte) {
-		if *b == nil {
-			return
+	for i := range count {
+		if field := c.octets(i); field != nil && *field != nil {
+			from := len(room)
+			room = append(room, *field...)
+			*field = room[from:len(room):len(room)]
 		}
-		from := len(room)
-		room = append(room, *b...)
-		*b = room[from:len(room):len(room)]
-	})
+	}
 	return c
 }
 
-// eachSlice calls f on every field that is a string of octets.
-func (m *Message) eachSlice(f func(*[]byte)) {
-	for a := range avpCount {
-		if field := m.bytesField(a); field != nil && len(*field) > 0 {
-			f(field)
-		}
+// octets numbers all fields that are strings of octets: first by their AVP, then
+// those inside other fields. It returns nil for a number that is none.
+func (m *Message) octets(i int) *[]byte {
+	switch n := i - int(avpCount); {
+	case n < 0:
+		return m.bytesField(AVP(i))
+	case n == 0:
+		return &m.Q931.Advisory
+	case n == 1:
+		return &m.PPPDisconnect.Message
+	case n >= 4:
+		return &m.Extra[n-4].Value
+	case m.Line == nil:
+		return nil
+	case n == 2:
+		return &m.Line.AgentCircuitID
 	}
-	f(&m.Q931.Advisory)
-	f(&m.PPPDisconnect.Message)
-	if m.Line != nil {
-		f(&m.Line.AgentCircuitID)
-		f(&m.Line.AgentRemoteID)
-	}
-	for i := range m.Extra {
-		f(&m.Extra[i].Value)
-	}
+	return &m.Line.AgentRemoteID
 }
