@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,6 +41,17 @@ func (o *runCmd) Run(ctx context.Context) error {
 	c := &controller{plan: p, started: time.Now(), stderr: os.Stderr, stdout: os.Stdout}
 	if o.JSON == "-" {
 		c.stdout = os.Stderr
+	}
+	if o.CPUProfile != "" {
+		f, err := os.Create(o.CPUProfile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
 	}
 	var stdin io.Reader
 	if o.Stdin {

@@ -9,12 +9,13 @@ type runCmd struct {
 	LNS        []string `name:"lns" required:"" placeholder:"HOST[:PORT]" help:"LNS to call, by address; port 1701 unless given. Tunnels are spread over several."`
 	Source     []string `placeholder:"ADDR[:PORT]" help:"Local address, prefix (10.9.0.0/28: all its hosts) and port to call from. Default: any address, a port that the kernel chooses."`
 	SourcePort int      `name:"source-ports" default:"1" help:"Sockets to open for each source without a port."`
+	SerialOpen bool     `name:"serial-open" help:"Open one tunnel at a time from each socket. l2tpns needs it: it takes a second SCCRQ of an address and port for a retransmission of the first."`
 	LACs       int      `name:"lacs" default:"1" help:"Tunnels."`
 	Sessions   int      `aliases:"subscribers" default:"1" help:"Sessions in each tunnel."`
 	First      int      `default:"1" help:"Number of the first session, for the templates."`
 
 	Rate         float64       `help:"Calls placed in a second; 0: as many as the LNS's windows and --in-flight permit."`
-	InFlight     int           `name:"in-flight" default:"200" help:"Calls being set up at a time, and tunnels being opened."`
+	InFlight     int           `name:"in-flight" default:"100" help:"Calls being set up at a time, and tunnels being opened."`
 	SetupTimeout time.Duration `default:"30s" help:"Give a call up that is not up by then."`
 	Hold         time.Duration `help:"Hang each session up after so long; 0: once all are dialled and all packets answered."`
 	Stay         bool          `help:"Keep sessions up until SIGINT, SIGTERM, --duration or 'hangup' on --stdin."`
@@ -54,6 +55,7 @@ type runCmd struct {
 	Ready      string        `name:"ready-file" placeholder:"FILE" help:"Write the counters as JSON to FILE when every session has been dialled and all packets answered or lost."`
 	AllowEnded bool          `name:"allow-ended" help:"Sessions and tunnels that the LNS ends are no failure."`
 	Stdin      bool          `help:"Take commands from stdin, a line each: status, packets, hangup. Its end hangs up."`
+	CPUProfile string        `name:"cpuprofile" placeholder:"FILE" help:"Write a CPU profile."`
 	Quiet      bool          `short:"q" help:"No progress on stderr."`
 	Interval   time.Duration `default:"1s" help:"Time between progress lines."`
 }

@@ -45,16 +45,29 @@ func (t *tunnel) open(now time.Duration) {
 	}
 	t.opened, t.state = now, tunnelOpening
 	w.live++
+	t.opens(true)
 	w.count.Tunnels.Opened++
 	w.count.Tunnels.Opening++
 	var err error
 	if t.lac, err = w.engine.Open(now, t.sock, t.lns, cfg); err != nil {
 		w.live--
 		w.count.Tunnels.Opening--
+		t.opens(false)
 		t.failed(now, err.Error())
 		return
 	}
 	t.lac.User = t
+}
+
+// opens notes that the tunnel is, or is no more, the one being opened from its socket.
+func (t *tunnel) opens(yes bool) {
+	slot := &t.worker.socks[t.sock]
+	switch {
+	case yes:
+		*slot = t
+	case *slot == t:
+		*slot = nil
+	}
 }
 
 // failed is the end of a tunnel that was not asked for. Sessions that were to be
@@ -160,6 +173,7 @@ func (t *tunnel) stop(now time.Duration) {
 func (w *worker) TunnelUp(now time.Duration, l *lac.Tunnel) {
 	t := l.User.(*tunnel)
 	t.state = tunnelUp
+	t.opens(false)
 	w.count.Tunnels.Opening--
 	w.count.Tunnels.Up++
 	w.count.Tunnels.Now++
@@ -171,6 +185,7 @@ func (w *worker) TunnelUp(now time.Duration, l *lac.Tunnel) {
 func (w *worker) TunnelDown(now time.Duration, l *lac.Tunnel, end lac.End) {
 	t := l.User.(*tunnel)
 	w.count.Wire.Retransmissions += uint64(l.Retransmissions())
+	t.opens(false)
 	if t.state == tunnelOpening {
 		w.count.Tunnels.Opening--
 	} else {
