@@ -21,26 +21,28 @@ func (sh *shard) askAAA(s *session, c *link.Credentials) {
 	who.User = c.User
 	s.who = &who
 	s.method = aaa.Method(c.Method)
-	key, owner, inbox := s.key, s.owner, sh.inbox
+	key, owner, serial, inbox := s.key, s.owner, c.Serial, sh.inbox
 	sh.asks = append(sh.asks, ask{
 		req: aaa.Request{Identity: who, Credentials: aaa.Credentials{
 			Method: s.method, Password: c.Password, ID: c.ID, Challenge: c.Challenge, Response: c.Response,
 		}},
-		done: func(g *aaa.Grant, err error) { inbox.put(&answer{key, owner, g, err}) },
+		done: func(g *aaa.Grant, err error) { inbox.put(&answer{key, owner, serial, g, err}) },
 	})
 }
 
-// answer is AAA's. It is dropped when the session it was for is gone.
+// answer is AAA's. It is dropped when the session it was for is gone, or when the
+// link has begun anew meanwhile: a grant for one name must not let in another.
 type answer struct {
-	key   dataplane.Key
-	owner uint64
-	grant *aaa.Grant
-	err   error
+	key    dataplane.Key
+	owner  uint64
+	serial uint16
+	grant  *aaa.Grant
+	err    error
 }
 
 func (m *answer) deliver(sh *shard) {
 	s := sh.sessions[m.key]
-	if s == nil || s.owner != m.owner || s.state == stateClosing {
+	if s == nil || s.owner != m.owner || s.state == stateClosing || !s.link.Awaits(m.serial) {
 		sh.stats.staleAnswers++
 		return
 	}

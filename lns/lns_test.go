@@ -2,6 +2,7 @@ package lns
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -183,6 +184,31 @@ func TestCallFailures(t *testing.T) {
 			r.checkEmpty()
 			r.checkAccounting(0)
 		})
+	}
+}
+
+// A link that begins anew while AAA thinks about its first name is not let in under its second.
+func TestAGrantIsForOneNameOnly(t *testing.T) {
+	r := newRig(t, nil)
+	r.aaa.hold = true
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	c := l.dial("alice", nil)
+	r.until(5*time.Second, "asked", func() bool { return len(r.aaa.asked) == 1 })
+	c.client = subscriber.Client{}
+	var fx subscriber.Effects
+	c.client.Start(r.clock.now, &subscriberConfig, "mallory", "secret", rand.New(rand.NewPCG(9, 9)), &fx)
+	c.effects(&fx)
+	r.until(5*time.Second, "asked again", func() bool { return len(r.aaa.asked) == 2 })
+	r.aaa.asked[0].done(&aaa.Grant{}, nil)
+	r.run(2 * time.Second)
+	if c.up || r.session("mallory").state == stateUp {
+		t.Fatal("mallory is in with alice's grant")
+	}
+	r.aaa.asked[1].done(nil, &aaa.RejectError{})
+	r.until(5*time.Second, "ended", func() bool { return c.cdn != nil })
+	if n := r.stats().StaleAnswers; n != 1 {
+		t.Errorf("%d stale answers", n)
 	}
 }
 

@@ -16,6 +16,11 @@ var ownAddress = netip.MustParseAddr("100.127.0.1")
 func TestLoopback(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		t.Run(host, func(t *testing.T) {
+			if c, err := net.ListenPacket("udp", net.JoinHostPort(host, "0")); err != nil {
+				t.Skip("this host has no such address: ", err)
+			} else {
+				c.Close()
+			}
 			planetest.Run(t, func(t *testing.T) *planetest.Rig {
 				r := newRig()
 				core := planetest.NewCore(func(b []byte) { r.FromCore <- bytes.Clone(b) })
