@@ -9,10 +9,11 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The sizes of pages.
+// The sizes of pages. Every page costs the node a walk over all sessions, so
+// a client that wants all of them does well to ask for few large pages.
 const (
 	defaultPage = 1000
-	maxPage     = 5000
+	maxPage     = 20_000
 )
 
 // page is the request for a part of a sorted listing. A token holds the key

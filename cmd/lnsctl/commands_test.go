@@ -146,10 +146,10 @@ func TestShowByFlags(t *testing.T) {
 
 // TestManyPages lists more sessions than a page holds, each once.
 func TestManyPages(t *testing.T) {
-	address := serve(t, opstest.Sample(12_003))
+	address := serve(t, opstest.Sample(41_003))
 	r := lnsctl(t, address, nil, "session", "list")
 	lines := strings.Split(strings.TrimSuffix(r.out, "\n"), "\n")
-	if r.code != exitOK || len(lines) != 12_004 {
+	if r.code != exitOK || len(lines) != 41_004 {
 		t.Fatalf("exit status %d, %d lines, %s", r.code, len(lines), r.err)
 	}
 	for i := 2; i < len(lines); i++ {
@@ -157,8 +157,8 @@ func TestManyPages(t *testing.T) {
 			t.Fatalf("%q after %q", lines[i], lines[i-1])
 		}
 	}
-	r = lnsctl(t, address, nil, "session", "list", "-n", "7001")
-	if n := strings.Count(r.out, "\n"); n != 7002 || !strings.Contains(r.err, "7,001 of 12,003 sessions") {
+	r = lnsctl(t, address, nil, "session", "list", "-n", "20001")
+	if n := strings.Count(r.out, "\n"); n != 20002 || !strings.Contains(r.err, "20,001 of 41,003 sessions") {
 		t.Errorf("%d lines, %q", n, r.err)
 	}
 }

@@ -51,7 +51,7 @@ func (*sessionList) Help() string {
 }
 
 // pageSize is what one call asks for: the most that the node gives.
-const pageSize = 5000
+const pageSize = 20_000
 
 // Run lists sessions, page by page.
 func (l *sessionList) Run(a *app) error {

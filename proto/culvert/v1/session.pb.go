@@ -597,7 +597,8 @@ type ListSessionsRequest struct {
 	Selector *SessionSelector `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
 	// States keeps sessions in one of these states; none keeps all.
 	States []SessionState `protobuf:"varint,2,rep,packed,name=states,proto3,enum=culvert.v1.SessionState" json:"states,omitempty"`
-	// Page_size is the most sessions to return; 0 is 1000, the maximum 5000.
+	// Page_size is the most sessions to return; 0 is 1000, the maximum 20000. Beyond about
+	// 5000 an answer may be larger than the 4 MiB that gRPC clients take by default.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Page_token is next_page_token of the page before, with the same
 	// selector and states; empty is the first page.

@@ -307,7 +307,8 @@ type ListTunnelsRequest struct {
 	Lac string `protobuf:"bytes,1,opt,name=lac,proto3" json:"lac,omitempty"`
 	// Peer matches the LAC's address (without port).
 	Peer string `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
-	// Page_size is the most tunnels to return; 0 is 1000, the maximum 5000.
+	// Page_size is the most tunnels to return; 0 is 1000, the maximum 20000. Beyond about
+	// 5000 an answer may be larger than the 4 MiB that gRPC clients take by default.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// Page_token is next_page_token of the page before, with the same filters; empty is the first page.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
