@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 
@@ -28,6 +29,7 @@ func (localInfo) AuthType() string { return "local" }
 // server serves them all.
 type transport struct {
 	tls credentials.TransportCredentials // nil: plain TCP is allowed on loopback
+	log *slog.Logger
 }
 
 // ServerHandshake makes the client known.
@@ -40,7 +42,11 @@ func (t transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 		return c, info, err
 	}
 	if t.tls != nil {
-		return t.tls.ServerHandshake(c)
+		conn, auth, err := t.tls.ServerHandshake(c)
+		if err != nil {
+			t.log.Info("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
+		}
+		return conn, auth, err
 	}
 	info.who = "loopback"
 	return c, info, nil

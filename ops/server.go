@@ -56,13 +56,13 @@ func New(cfg Config, node Node) (*Server, error) {
 
 func serverTransport(cfg *Config) (transport, error) {
 	if cfg.Address == "" || cfg.PlainLoopback {
-		return transport{}, nil
+		return transport{log: cfg.Log}, nil
 	}
 	certs, err := newCertificates(cfg)
 	if err != nil {
 		return transport{}, err
 	}
-	return transport{tls: credentials.NewTLS(certs.tlsConfig())}, nil
+	return transport{tls: credentials.NewTLS(certs.tlsConfig()), log: cfg.Log}, nil
 }
 
 func (s *Server) listen() (err error) {

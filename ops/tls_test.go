@@ -1,14 +1,12 @@
 package ops
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"log/slog"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -83,11 +81,14 @@ func TestRoles(t *testing.T) {
 
 func TestHandshakeRefuses(t *testing.T) {
 	ca, other := opstest.NewAuthority(t, "ours"), opstest.NewAuthority(t, "theirs")
-	s := start(t, tlsConfig(ca), opstest.Sample(2))
+	cfg, log := tlsConfig(ca), &syncBuffer{}
+	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
+	s := start(t, cfg, opstest.Sample(2))
 	good := ca.Issue("client", pkix.Name{CommonName: "alice", OrganizationalUnit: []string{"noc"}})
+	foreign := other.Issue("client", pkix.Name{CommonName: "alice", OrganizationalUnit: []string{"noc"}})
 	for name, conn := range map[string]*grpc.ClientConn{
 		"no certificate":       dialTLS(t, ca, s, nil),
-		"another authority's":  dialTLS(t, ca, s, nil, other.Issue("client", pkix.Name{CommonName: "alice", OrganizationalUnit: []string{"noc"}})),
+		"another authority's":  dialTLS(t, ca, s, insist(foreign)),
 		"TLS 1.2":              dialTLS(t, ca, s, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }, good),
 		"a server not trusted": dialTLS(t, other, s, nil, good),
 	} {
@@ -96,6 +97,16 @@ func TestHandshakeRefuses(t *testing.T) {
 			wantStatus(t, err, codes.Unavailable)
 		})
 	}
+	for _, want := range []string{"didn't provide a certificate", "certificate signed by unknown authority", "unsupported versions"} {
+		log.await(t, want)
+	}
+}
+
+// insist sends a certificate although the server asked for another authority's.
+func insist(cert tls.Certificate) func(*tls.Config) {
+	return func(c *tls.Config) {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
 }
 
 // TestCertificatesAreReadAgain renews the server's certificate and changes
@@ -103,8 +114,8 @@ func TestHandshakeRefuses(t *testing.T) {
 func TestCertificatesAreReadAgain(t *testing.T) {
 	ca, next := opstest.NewAuthority(t, "ours"), opstest.NewAuthority(t, "next")
 	cfg := tlsConfig(ca)
-	var log bytes.Buffer
-	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
+	log := &syncBuffer{}
+	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	s := start(t, cfg, opstest.Sample(0))
 	alice := pkix.Name{CommonName: "alice", OrganizationalUnit: []string{"noc"}}
 	call := func(conn *grpc.ClientConn) codes.Code {
@@ -142,7 +153,5 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	if code := call(dialTLS(t, ca, s, nil, next.Issue("client", alice))); code != codes.OK {
 		t.Errorf("the new authority's client: %v", code)
 	}
-	if !strings.Contains(log.String(), "has no PEM certificate") {
-		t.Errorf("the broken file is not in the log: %s", log.String())
-	}
+	log.await(t, "has no PEM certificate")
 }
