@@ -32,6 +32,7 @@ func TestOutput(t *testing.T) {
 		"status":               "status",
 		"status_json":          "status -o json",
 		"version":              "version",
+		"version_json":         "version -o json",
 		"help":                 "--help",
 		"help_disconnect":      "session disconnect --help",
 		"completion":           "completion",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -108,20 +109,28 @@ type versionCommand struct {
 
 // Run shows versions. A node that does not answer has none, which is no failure.
 func (v versionCommand) Run(a *app) error {
-	fmt.Fprintf(a.out, "lnsctl %s\n", ownVersion())
-	if v.Client {
-		return nil
+	var node *culvertv1.Status
+	var err error
+	if !v.Client {
+		err = a.call(func(ctx context.Context, c *client) error {
+			resp, err := c.node().GetStatus(ctx, &culvertv1.GetStatusRequest{})
+			node = resp.GetStatus()
+			return err
+		})
 	}
-	err := a.call(func(ctx context.Context, c *client) error {
-		resp, err := c.node().GetStatus(ctx, &culvertv1.GetStatusRequest{})
+	if err != nil {
+		fmt.Fprintf(a.errOut, "lnsd: %s\n", clean(err.Error()))
+	}
+	if a.Output == "json" {
+		b, err := json.Marshal(map[string]string{"lnsctl": ownVersion(), "lnsd": node.GetVersion()})
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.out, "lnsd   %s on %s\n", clean(resp.GetStatus().GetVersion()), clean(resp.GetStatus().GetNode()))
-		return err
-	})
-	if err != nil {
-		fmt.Fprintf(a.errOut, "lnsd: %s\n", clean(err.Error()))
+		return writeJSON(a.out, b)
+	}
+	fmt.Fprintf(a.out, "lnsctl %s\n", ownVersion())
+	if node != nil {
+		fmt.Fprintf(a.out, "lnsd   %s on %s\n", clean(node.GetVersion()), clean(node.GetNode()))
 	}
 	return nil
 }
