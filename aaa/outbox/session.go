@@ -41,14 +41,6 @@ func (l *list) push(s *session) {
 	l.last = s
 }
 
-func (l *list) pushFront(s *session) {
-	s.next = l.first
-	l.first = s
-	if s.next == nil {
-		l.last = s
-	}
-}
-
 func (l *list) pop() *session {
 	s := l.first
 	l.first, s.next = s.next, nil

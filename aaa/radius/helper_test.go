@@ -21,7 +21,13 @@ import (
 	"layeh.com/radius/rfc2759"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(responderEnv) != "" {
+		responder()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const secret = "s3cret"
 

@@ -36,7 +36,7 @@ type server struct {
 	wake      chan struct{}
 	closing   chan struct{}
 	wg        sync.WaitGroup
-	limits    struct{ bad, unsigned, malformed, send, overflow limiter }
+	limits    struct{ bad, unsigned, malformed, send, overflow, short limiter }
 
 	// enc belongs to the sending goroutine.
 	enc *encoder

@@ -44,7 +44,7 @@ func (s *server) encode(o *sending) {
 		}
 	}
 	if s.enc.short {
-		s.log.Warn("attributes were shortened or left out of a RADIUS request", "user", x.user())
+		s.limits.short.warn(s.log, "attributes were shortened or left out of a RADIUS request", "user", x.user())
 	}
 }
 
