@@ -16,6 +16,9 @@ var NewUDP = newUDP
 func Receive(p Plane, shard int, batch []Datagram) { p.(*userspace).receive(shard, batch) }
 func Forward(p Plane, queue int, batch []Packet)   { p.(*userspace).down[queue].forward(batch) }
 
+// Peers is how many peers the plane keeps.
+func Peers(p Plane) int { return len(p.(*userspace).peers) }
+
 // NotSegmenting says from how many octets on the plane believes that the kernel would not
 // segment datagrams.
 func NotSegmenting(p Plane) int { return p.(*userspace).transport.(*udp).gso.limit() }
