@@ -164,7 +164,7 @@ func (c *controller) poll() {
 	switch {
 	case o.Duration > 0 && now >= o.Duration:
 		c.hangup("--duration is over")
-	case c.settledAt != 0 && !o.Stay && !o.Redial && (o.Packets != 0 || !c.plan.traffic.on):
+	case c.settledAt != 0 && !o.Stay && !o.Redial && (o.Packets != 0 || o.Hold > 0 || !c.plan.traffic.on):
 		c.hangup("")
 	}
 }

@@ -98,17 +98,18 @@ func (p *plan) parseAddresses() error {
 		}
 		p.lns = append(p.lns, a)
 	}
+	ports := max(p.opt.SourcePort, p.opt.Workers) // each worker needs sockets of its own
 	for _, s := range p.opt.Source {
-		list, err := parseSource(s, p.opt.SourcePort)
+		list, err := parseSource(s, ports)
 		if err != nil {
 			return fmt.Errorf("--source %s: %w", s, err)
 		}
 		p.sources = append(p.sources, list...)
 	}
 	if len(p.sources) == 0 {
-		p.sources = repeat(netip.AddrPortFrom(unspecified(p.lns[0].Addr()), 0), max(p.opt.SourcePort, p.opt.Workers))
+		p.sources = repeat(netip.AddrPortFrom(unspecified(p.lns[0].Addr()), 0), ports)
 	}
-	for len(p.sources) < p.opt.Workers && len(p.opt.Source) > 0 {
+	if len(p.sources) < p.opt.Workers {
 		return fmt.Errorf("%d sources for %d workers: each worker needs one of its own", len(p.sources), p.opt.Workers)
 	}
 	if len(p.sources) > maxSources {

@@ -186,12 +186,17 @@ func (w *worker) TunnelDown(now time.Duration, l *lac.Tunnel, end lac.End) {
 	t := l.User.(*tunnel)
 	w.count.Wire.Retransmissions += uint64(l.Retransmissions())
 	t.opens(false)
-	if t.state == tunnelOpening {
+	opening := t.state == tunnelOpening
+	if opening {
 		w.count.Tunnels.Opening--
 	} else {
 		w.count.Tunnels.Now--
 	}
-	if end.Local {
+	switch {
+	case end.Local && opening:
+		// Nobody has answered yet, so nobody may ever acknowledge the StopCCN.
+		end.Reason = l2tp.ReasonTimeout
+	case end.Local:
 		t.state = tunnelStopping
 		return
 	}

@@ -1,7 +1,7 @@
 // Package lactest is a small LNS for tests of what plays a LAC: proto/l2tp's LNS
 // role, and a PPP peer that authenticates, hands out addresses and answers or
-// forwards packets. It has no clock and no sockets, and keeps to the shortest
-// way: it does not repeat what PPP it sent unless it is asked again.
+// forwards packets. An LNS has no clock and no sockets (a Server gives it both), and
+// keeps to the shortest way: it does not repeat what PPP it sent unless it is asked again.
 package lactest
 
 import (
@@ -279,4 +279,13 @@ func (l *LNS) nextAddress() netip.Addr {
 	var a [4]byte
 	binary.BigEndian.PutUint32(a[:], 10<<24|64<<16+l.address)
 	return netip.AddrFrom4(a)
+}
+
+// SendAll sends an IPv4 packet on every session.
+func (l *LNS) SendAll(packet []byte) {
+	for _, t := range l.tunnels {
+		for _, s := range t.sessions {
+			l.sendPPP(s, ppp.ProtocolIPv4, packet)
+		}
+	}
 }
