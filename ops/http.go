@@ -88,7 +88,7 @@ func (w *web) readyz(rw http.ResponseWriter, _ *http.Request) {
 	enc := json.NewEncoder(rw)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(readiness{len(h.notReady) == 0, h.notReady, h.warnings}); err != nil {
-		w.cfg.Log.Debug("readyz was not read to its end", "error", err)
+		w.cfg.Log.Debug("readyz was not read to its end", "err", err)
 	}
 }
 
@@ -112,6 +112,6 @@ func (w *web) index(rw http.ResponseWriter, _ *http.Request) {
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
 	age := time.Since(st.Started).Round(time.Second)
 	if err := indexPage.Execute(rw, map[string]any{"Status": st, "Age": age}); err != nil {
-		w.cfg.Log.Debug("index page was not read to its end", "error", err)
+		w.cfg.Log.Debug("index page was not read to its end", "err", err)
 	}
 }

@@ -44,7 +44,7 @@ func (t transport) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 	if t.tls != nil {
 		conn, auth, err := t.tls.ServerHandshake(c)
 		if err != nil {
-			t.log.Info("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
+			t.log.Info("TLS handshake failed", "client", c.RemoteAddr().String(), "err", err)
 		}
 		return conn, auth, err
 	}

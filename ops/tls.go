@@ -58,7 +58,7 @@ func (s *certificates) current() *tls.Config {
 		config, err = s.load()
 	}
 	if err != nil {
-		s.log.Error("TLS files cannot be used; going on with the ones before", "error", err)
+		s.log.Error("TLS files cannot be used; going on with the ones before", "err", err)
 		return s.config
 	}
 	s.log.Info("TLS files read again")
