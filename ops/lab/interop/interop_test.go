@@ -1,0 +1,263 @@
+package interop
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// modes are xl2tpd's ways to pass frames: the kernel's L2TP, or pppd's pty.
+var modes = []string{"kernel", "userspace"}
+
+// TestInterop is the suite: one lab, many calls through it.
+func TestInterop(t *testing.T) {
+	needsInside(t)
+	l := newLab(t)
+	t.Cleanup(func() { l.finish(t) })
+	held := l.hold(t)
+	for _, mode := range modes {
+		for _, method := range []string{"chap", "pap", "mschapv2"} {
+			for _, secret := range []string{"secret", "open"} {
+				l.run(t, fmt.Sprintf("%s/%s/%s", mode, method, secret), func(x *row) {
+					l.wholeCall(x, mode, method, secret == "secret")
+				})
+			}
+		}
+	}
+	for _, mode := range modes {
+		for _, secret := range []string{"wrong", "missing"} {
+			l.run(t, fmt.Sprintf("%s/chap/%s", mode, secret), func(x *row) { l.refusedTunnel(x, mode, secret) })
+		}
+	}
+	for _, method := range []string{"chap", "pap", "mschapv2"} {
+		l.run(t, "bad-password/"+method, func(x *row) { l.refusedUser(x, method) })
+	}
+	l.run(t, "framed-address", l.framedAddress)
+	l.run(t, "two-tunnels", l.twoTunnels)
+	l.run(t, "four-calls", l.fourCalls)
+	l.run(t, "lac-hangs-up", l.lacHangsUp)
+	l.run(t, "lnsctl/session-disconnect", l.ctlDisconnect)
+	l.run(t, "lnsctl/tunnel-stop", l.ctlTunnelStop)
+	for _, by := range []string{"Acct-Session-Id", "User-Name", "Framed-IP-Address"} {
+		l.run(t, "radclient/"+by, func(x *row) { l.disconnectRequest(x, by) })
+	}
+	l.run(t, "radclient/unknown", l.disconnectNobody)
+	l.run(t, "held-call/interim", func(x *row) { l.interimOf(x, held) })
+	l.run(t, "lnsd-stops", l.gracefulStop)
+}
+
+// run runs a case as a subtest with a row in the table.
+func (l *lab) run(t *testing.T, name string, test func(*row)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { test(l.report.row(t, name)) })
+}
+
+// lacFor starts the LAC of a case.
+func (l *lab) lacFor(x *row, cfg lacConfig) *xl2tpd {
+	x.t.Helper()
+	lac, err := startLAC(l.guest, cfg)
+	must(x.t, err)
+	x.t.Cleanup(func() {
+		if err := lac.stop(); err != nil {
+			x.t.Error(err)
+		}
+	})
+	return lac
+}
+
+// secured is a LAC with the right secret.
+func secured(name, mode string, lines ...line) lacConfig {
+	return lacConfig{name: name, addr: securedAddr, userspace: mode == "userspace", secret: tunnelSecret, challenge: true, lines: lines}
+}
+
+// lineOf is a line whose subscriber is known to RADIUS.
+func lineOf(name, method string) line {
+	return line{name: name, user: name + "@isp.example", password: password, method: method}
+}
+
+// wholeCall is one call from SCCRQ to the Stop record.
+func (l *lab) wholeCall(x *row, mode, method string, withSecret bool) {
+	if !slices.Contains(l.lns.methods(), method) {
+		x.skip(l.lns.name() + " does not know " + method)
+	}
+	id := fmt.Sprintf("%s-%s-%t", mode, method, withSecret)
+	ln := lineOf(id, method)
+	cfg := secured(id, mode, ln)
+	if !withSecret {
+		cfg = lacConfig{name: id, addr: openAddr, userspace: mode == "userspace", lines: cfg.lines}
+	}
+	lac := l.lacFor(x, cfg)
+	c := l.up(x, lac, ln)
+	x.wantSetup = true
+	x.check("dns", c.checkDNS)
+	x.check("ping", func() error { return c.ping(coreAddr) })
+	x.check("tcp", func() error { return c.transfer(l.core, coreAddr) })
+	l.started(x, c)
+	x.check("end", c.hangUp)
+	l.ended(x, c, "User-Request")
+}
+
+// up dials and checks the address.
+func (l *lab) up(x *row, lac *xl2tpd, ln line) *call {
+	x.t.Helper()
+	var c *call
+	if !x.check("up", func() (err error) {
+		if c, err = lac.dial(ln); err != nil {
+			return err
+		}
+		if a, err := netip.ParseAddr(c.addr); ln.user != fixedUser && (err != nil || !pool.Contains(a)) {
+			return fmt.Errorf("the subscriber has %s, which is not of the pool %s", c.addr, pool)
+		}
+		if c.peer != gatewayAddr {
+			return fmt.Errorf("the other end's address is %s, want %s", c.peer, gatewayAddr)
+		}
+		return nil
+	}) {
+		x.t.FailNow()
+	}
+	return c
+}
+
+// started checks what is written down of a call that is up.
+func (l *lab) started(x *row, c *call) {
+	x.t.Helper()
+	x.check("acct", func() error { return l.checkStart(c) })
+	if l.lnsd != nil {
+		x.check("sql", func() error { return l.lnsd.checkRow(c, c.sessionID) })
+	}
+}
+
+// ended waits for a call's end at the subscriber and checks what is written down of it.
+func (l *lab) ended(x *row, c *call, cause string) {
+	x.t.Helper()
+	if !x.check("end", func() (err error) {
+		c.used, err = c.ended(10 * time.Second)
+		return err
+	}) {
+		return
+	}
+	x.calls = append(x.calls, c)
+	var rec record
+	if x.check("acct", func() (err error) {
+		rec, err = l.checkStop(c, cause)
+		return err
+	}) && l.lnsd != nil {
+		x.check("sql", func() error {
+			return l.lnsd.checkHistory(c.sessionID, rec.octets("Input"), rec.octets("Output"), cause)
+		})
+	}
+}
+
+// checkStart checks a call's accounting Start.
+func (l *lab) checkStart(c *call) error {
+	rec, err := l.radius.await(5*time.Second, c.line.user, "Start", 1)
+	if err != nil {
+		return err
+	}
+	c.sessionID = rec["Acct-Session-Id"]
+	if c.sessionID == "" || rec["Framed-IP-Address"] != c.addr {
+		return fmt.Errorf("accounting: Start has session %q and address %q, the subscriber has %s", c.sessionID, rec["Framed-IP-Address"], c.addr)
+	}
+	return nil
+}
+
+// checkStop checks a call's accounting Stop against what pppd counted, and
+// that it came once, as did the Start.
+func (l *lab) checkStop(c *call, cause string) (record, error) {
+	rec, err := l.radius.await(5*time.Second, c.line.user, "Stop", 1)
+	if err != nil {
+		return nil, err
+	}
+	c.in, c.out = rec.octets("Input"), rec.octets("Output")
+	if c.in != c.used.sent {
+		return rec, fmt.Errorf("accounting: Stop has %d octets in, pppd sent %d", c.in, c.used.sent)
+	}
+	// By the pty pppd loses packets that it has no room for; the capture
+	// tells whether they were sent (wire).
+	if c.out != c.used.received && (!c.lac.userspace || c.out < c.used.received) {
+		return rec, fmt.Errorf("accounting: Stop has %d octets out, pppd received %d", c.out, c.used.received)
+	}
+	if got := rec["Acct-Terminate-Cause"]; l.lnsd != nil && got != cause {
+		return rec, fmt.Errorf("accounting: Acct-Terminate-Cause is %s, want %s", got, cause)
+	}
+	n, err := l.radius.count(c.line.user)
+	if err == nil && (n["Start"] != 1 || n["Stop"] != 1) {
+		err = fmt.Errorf("accounting: %d Start and %d Stop records, want one of each", n["Start"], n["Stop"])
+	}
+	return rec, err
+}
+
+// refusedTunnel is a LAC whose tunnel secret is not ours.
+func (l *lab) refusedTunnel(x *row, mode, secret string) {
+	id := mode + "-" + secret
+	ln := lineOf(id, "chap")
+	cfg := secured(id, mode, ln)
+	// A LAC that challenged us would find us out before we find it out.
+	cfg.secret, cfg.challenge = "not-"+tunnelSecret, false
+	told := "Connection closed"
+	if secret == "missing" {
+		cfg.secret, told = "", "No secret"
+	}
+	lac := l.lacFor(x, cfg)
+	x.refused("up", func() error {
+		if err := lac.refused(ln, "/log", told); err != nil {
+			return err
+		}
+		return l.nothingOf(ln)
+	})
+}
+
+// refusedUser is a subscriber with a wrong password.
+func (l *lab) refusedUser(x *row, method string) {
+	if !slices.Contains(l.lns.methods(), method) {
+		x.skip(l.lns.name() + " does not know " + method)
+	}
+	id := "bad-" + method
+	ln := lineOf(id, method)
+	ln.password = "not-" + password
+	lac := l.lacFor(x, secured(id, "kernel", ln))
+	x.refused("up", func() error {
+		if err := lac.refused(ln, "/"+ln.name+".pppd", "authentication failed"); err != nil {
+			return err
+		}
+		return l.nothingOf(ln)
+	})
+}
+
+// nothingOf checks that a subscriber who was refused is in no record.
+func (l *lab) nothingOf(ln line) error {
+	n, err := l.radius.count(ln.user)
+	if err == nil && len(n) != 0 {
+		err = fmt.Errorf("accounting has records of a subscriber who was refused: %v", n)
+	}
+	if err != nil || l.lnsd == nil {
+		return err
+	}
+	list, err := l.lnsd.sessions()
+	for _, s := range list {
+		if s["user"] == ln.user {
+			err = fmt.Errorf("lnsctl session list has a subscriber who was refused: %v", s)
+		}
+	}
+	return err
+}
+
+// framedAddress is a subscriber whose address comes from RADIUS.
+func (l *lab) framedAddress(x *row) {
+	ln := line{name: "fixed", user: fixedUser, password: password, method: "chap"}
+	lac := l.lacFor(x, secured("fixed", "kernel", ln))
+	c := l.up(x, lac, ln)
+	x.wantSetup = true
+	x.check("up", func() error {
+		if c.addr != fixedAddr {
+			return fmt.Errorf("the subscriber has %s, RADIUS gave %s", c.addr, fixedAddr)
+		}
+		return nil
+	})
+	x.check("ping", func() error { return c.ping(coreAddr) })
+	l.started(x, c)
+	x.check("end", c.hangUp)
+	l.ended(x, c, "User-Request")
+}

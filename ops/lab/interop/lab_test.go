@@ -1,0 +1,195 @@
+package interop
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"culvert/ops/lab/guest"
+	"culvert/sessiondb/postgres/pgtest"
+)
+
+// The addresses of the lab. lnsAddr is where L2TP comes to; guestAddrs are
+// the guest's, one for each kind of LAC; what subscribers talk to is coreAddr.
+const (
+	linkName      = "tap0"
+	lnsAddr       = "10.99.0.1"
+	securedAddr   = "10.99.0.2" // LACs here have tunnelSecret
+	openAddr      = "10.99.0.3" // LACs here have no secret
+	heldAddr      = "10.99.0.4" // the LAC of the call that is up during the whole run
+	coreAddr      = "192.0.2.1"
+	otherCoreAddr = "192.0.2.2"
+	heldCoreAddr  = "192.0.2.3"
+	// gatewayAddr is the LNS' end of every link. Were it lnsAddr, the subscriber's
+	// route to it would send the tunnel into itself.
+	gatewayAddr  = "100.64.0.1"
+	tunnelSecret = "tunnel-secret"
+)
+
+var (
+	guestAddrs = []string{securedAddr, openAddr, heldAddr}
+	pool       = netip.MustParsePrefix("100.64.0.0/24")
+)
+
+// lab is everything that a call goes through.
+type lab struct {
+	out     string
+	guest   *guest.Host
+	radius  *radius
+	core    *core
+	capture *capture
+	lns     lns
+	lnsd    *lnsd // lns, if it is one
+	report  *report
+}
+
+// lns is the server that LACs call.
+type lns interface {
+	// name is the program's.
+	name() string
+	// methods are the authentication methods it knows.
+	methods() []string
+}
+
+// newLab starts everything, the slow things side by side.
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	out := os.Getenv(envOut)
+	if out == "" {
+		out = t.TempDir()
+	}
+	must(t, os.MkdirAll(out, 0o755))
+	l := &lab{out: out, report: &report{}}
+	under := os.Getenv(envLNS)
+	bin := t.TempDir()
+	var db *pgtest.Server
+	var slow errgroup.Group
+	if under != "l2tpns" {
+		slow.Go(func() error { return build(bin) })
+		slow.Go(func() (err error) {
+			db, err = pgtest.New()
+			return err
+		})
+	}
+	l.startGuest(t)
+	must(t, ip("addr add "+lnsAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
+	l.capture = startCapture(t, out)
+	l.core = startCore(t)
+	l.radius = startRADIUS(t, out)
+	must(t, prepareGuest(l.guest))
+	err := slow.Wait()
+	if db != nil {
+		t.Cleanup(db.Close)
+	}
+	must(t, err)
+	if under == "l2tpns" {
+		l.lns = startL2TPNS(t, out)
+	} else {
+		l.lnsd = startLNSD(t, out, bin, db)
+		l.lns = l.lnsd
+	}
+	return l
+}
+
+// startGuest boots the guest: of this machine's kernel if it has PPP, else User-Mode Linux.
+func (l *lab) startGuest(t *testing.T) {
+	t.Helper()
+	// The guest's sockets need a short path, and its own /tmp hides this one.
+	dir, err := os.MkdirTemp("", "lac")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	agent, err := guest.BuildAgent(dir)
+	must(t, err)
+	cfg := guest.Config{Dir: dir, Agent: agent, Memory: "192M", Tap: linkName,
+		Modules: []string{"ppp_generic", "ppp_async", "ppp_synctty", "pppox", "l2tp_ppp"}}
+	if guest.HostHasPPP() {
+		l.guest, err = guest.StartNative(cfg)
+	} else {
+		must(t, ip("tuntap add "+linkName+" mode tap"))
+		l.guest, err = guest.StartUML(cfg)
+	}
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "guest.log")) // for people
+		t.Fatalf("%v\n%s", err, log)
+	}
+	t.Cleanup(func() {
+		if err := l.guest.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// report collects rows for the table.
+type report struct {
+	mu   sync.Mutex
+	rows []*row
+}
+
+// row is one case in the table.
+type row struct {
+	t    *testing.T
+	name string
+	// began and ended bound the case in the capture.
+	began, ended time.Time
+	// setup is read from the capture after the run; wantSetup asks for it.
+	wantSetup bool
+	setup     time.Duration
+	// calls have ended; the capture is asked for their octets.
+	calls []*call
+	marks map[string]string
+	note  string
+	// failed says that the capture showed a failure after the case had ended.
+	failed bool
+}
+
+// row begins a case.
+func (r *report) row(t *testing.T, name string) *row {
+	t.Helper()
+	x := &row{t: t, name: name, began: time.Now(), marks: map[string]string{}}
+	r.mu.Lock()
+	r.rows = append(r.rows, x)
+	r.mu.Unlock()
+	t.Cleanup(func() {
+		x.ended = time.Now()
+		if t.Failed() && x.note == "" {
+			x.note = "see the log"
+		}
+	})
+	return x
+}
+
+// check does one step of a case and marks it. It tells whether it passed.
+func (x *row) check(column string, step func() error) bool {
+	x.t.Helper()
+	if err := step(); err != nil {
+		x.marks[column] = "FAIL"
+		if x.note == "" {
+			x.note = firstLine(err.Error())
+		}
+		x.t.Errorf("%s: %v", column, err)
+		return false
+	}
+	if x.marks[column] == "" {
+		x.marks[column] = "ok"
+	}
+	return true
+}
+
+// refused is check for a step whose success is that nobody came in.
+func (x *row) refused(column string, step func() error) {
+	x.t.Helper()
+	if x.check(column, step) {
+		x.marks[column] = "refused"
+	}
+}
+
+// skip leaves a case out, with the reason in the table.
+func (x *row) skip(reason string) {
+	x.note = "skip: " + reason
+	x.t.Skip(reason)
+}

@@ -1,0 +1,188 @@
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"culvert/sessiondb/postgres/pgtest"
+)
+
+// lnsd is the server under test, with its database and its operator's command.
+type lnsd struct {
+	*daemon
+	socket string
+	bin    string
+	db     *pgx.Conn
+}
+
+func (*lnsd) name() string      { return "lnsd" }
+func (*lnsd) methods() []string { return []string{"chap", "pap", "mschapv2"} }
+
+// established is a tunnel's state in the API; one that is closing lingers.
+const established = "TUNNEL_STATE_ESTABLISHED"
+
+// disconnectPort is where Disconnect-Requests go.
+const disconnectPort = 3799
+
+const lnsdConfig = `node: lns1
+l2tp:
+  listen: ["%[1]s:1701"]
+plane:
+  device: culvert0
+subscriber:
+  local_address: %[2]s
+lacs:
+  - name: secured
+    prefixes: [%[3]s/32, %[4]s/32]
+    secret: %[5]s
+    mru: 1460
+  - name: open
+    prefixes: [%[6]s/32]
+    mru: 1460
+radius:
+  auth:
+    servers: [{name: lab, address: "127.0.0.1:1812", secret: %[7]s}]
+  acct:
+    servers: [{name: lab, address: "127.0.0.1:1813", secret: %[7]s}]
+  disconnect:
+    listen: 127.0.0.1:%[8]d
+    clients: [{prefix: 127.0.0.1/32, secret: %[7]s}]
+pools:
+  - name: main
+    ranges: [%[9]s]
+    exclude: [%[2]s]
+    skip_edges: true
+journal:
+  dir: %[10]s/journal
+database:
+  url: %[11]s
+  migrate: true
+api:
+  socket: %[12]s/lnsd.sock
+log:
+  level: debug
+`
+
+// startLNSD starts a PostgreSQL and lnsd from bin.
+func startLNSD(t *testing.T, out, bin string, db *pgtest.Server) *lnsd {
+	t.Helper()
+	// The journal is temporary, and a socket's path must be short.
+	dir, err := os.MkdirTemp("", "lnsd")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	url := db.NewDatabase(t)
+	file := filepath.Join(out, "lnsd.yaml")
+	must(t, os.WriteFile(file, fmt.Appendf(nil, lnsdConfig, lnsAddr, gatewayAddr, securedAddr, heldAddr, tunnelSecret,
+		openAddr, radiusSecret, disconnectPort, pool, dir, url, dir), 0o644))
+	s := &lnsd{bin: bin, socket: filepath.Join(dir, "lnsd.sock")}
+	s.daemon, err = startDaemon(out, "lnsd", filepath.Join(bin, "lnsd"), "run", "--config", file)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := s.stop(syscall.SIGTERM, 20*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, await(30*time.Second, s.daemon, func() error {
+		_, err := s.ctl("status")
+		return err
+	}))
+	s.db, err = pgx.Connect(t.Context(), url)
+	must(t, err)
+	t.Cleanup(func() { s.db.Close(context.Background()) })
+	return s
+}
+
+// build builds the programs under test into dir.
+func build(dir string) error {
+	cmd := exec.Command("go", "build", "-o", dir+"/", "culvert/cmd/lnsd", "culvert/cmd/lnsctl")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// ctl runs lnsctl.
+func (s *lnsd) ctl(args ...string) (string, error) {
+	return output(15*time.Second, filepath.Join(s.bin, "lnsctl"), append([]string{"--address", "unix://" + s.socket}, args...)...)
+}
+
+// tunnels and sessions give what lnsctl lists.
+func (s *lnsd) tunnels() ([]map[string]any, error)  { return s.list("tunnel") }
+func (s *lnsd) sessions() ([]map[string]any, error) { return s.list("session") }
+
+func (s *lnsd) list(what string) ([]map[string]any, error) {
+	text, err := s.ctl("-o", "json", what, "list")
+	if err != nil {
+		return nil, err
+	}
+	var list []map[string]any
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("lnsctl %s list: %w: %s", what, err, text)
+	}
+	return list, nil
+}
+
+// checkRow checks that a call's session is in the database.
+func (s *lnsd) checkRow(c *call, id string) error {
+	return await(2*time.Second, s.daemon, func() error {
+		var user, address string
+		err := s.db.QueryRow(context.Background(),
+			"select user_name, host(address) from sessions where acct_session_id = $1", id).Scan(&user, &address)
+		if err != nil {
+			return fmt.Errorf("sessions: %s: %w", id, err)
+		}
+		if user != c.line.user || address != c.addr {
+			return fmt.Errorf("sessions: %s has %s and %s, want %s and %s", id, user, address, c.line.user, c.addr)
+		}
+		return nil
+	})
+}
+
+// checkHistory checks that a session's row has moved to the history, with
+// its octets and cause. Causes are written as in Acct-Terminate-Cause.
+func (s *lnsd) checkHistory(id string, in, out uint64, cause string) error {
+	return await(2*time.Second, nil, func() error {
+		ctx := context.Background()
+		var n int
+		if err := s.db.QueryRow(ctx, "select count(*) from sessions where acct_session_id = $1", id).Scan(&n); err != nil {
+			return err
+		}
+		if n != 0 {
+			return fmt.Errorf("sessions: %s is still there", id)
+		}
+		var gotCause string
+		var gotIn, gotOut uint64
+		err := s.db.QueryRow(ctx, "select cause, in_octets, out_octets from session_history where acct_session_id = $1", id).
+			Scan(&gotCause, &gotIn, &gotOut)
+		if err != nil {
+			return fmt.Errorf("session_history: %s: %w", id, err)
+		}
+		if gotIn != in || gotOut != out || !sameCause(gotCause, cause) {
+			return fmt.Errorf("session_history: %s has %d and %d octets and cause %q, want %d, %d and %q", id, gotIn, gotOut, gotCause, in, out, cause)
+		}
+		return nil
+	})
+}
+
+// sameCause compares causes whatever their case and hyphens.
+func sameCause(a, b string) bool {
+	plain := strings.NewReplacer("-", "", " ", "", "_", "")
+	return strings.EqualFold(plain.Replace(a), plain.Replace(b))
+}
+
+// disconnectRequest sends a Disconnect-Request (RFC 5176) with the given
+// attribute, and gives radclient's report of the answer.
+func disconnectRequest(attribute string) (string, error) {
+	return output(15*time.Second, "/bin/sh", "-c", fmt.Sprintf("echo '%s' | radclient -x -r 1 -t 5 127.0.0.1:%d disconnect %s",
+		attribute, disconnectPort, radiusSecret))
+}

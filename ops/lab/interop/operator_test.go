@@ -1,0 +1,107 @@
+package interop
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// oneCall brings a call up for an operator to end, with a little traffic.
+func (l *lab) oneCall(x *row, name string) *call {
+	x.t.Helper()
+	if l.lnsd == nil {
+		x.skip(l.lns.name() + " has no such thing")
+	}
+	ln := lineOf(name, "chap")
+	lac := l.lacFor(x, secured(name, "kernel", ln))
+	c := l.up(x, lac, ln)
+	x.check("ping", func() error { return c.ping(coreAddr) })
+	l.started(x, c)
+	return c
+}
+
+// hungUpByPeer checks that pppd was told of the end by LCP.
+func (c *call) hungUpByPeer() error {
+	_, err := c.lac.host.Wait(5*time.Second, c.lac.dir+"/"+c.line.name+".pppd", "LCP terminated by peer")
+	return err
+}
+
+// ctlDisconnect ends a session by lnsctl.
+func (l *lab) ctlDisconnect(x *row) {
+	c := l.oneCall(x, "ctl")
+	x.check("end", func() error {
+		list, err := l.lnsd.sessions()
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if s["id"] == c.sessionID && s["user"] == c.line.user && s["address"] == c.addr {
+				_, err := l.lnsd.ctl("session", "disconnect", c.sessionID, "--reason", "interop")
+				return err
+			}
+		}
+		return fmt.Errorf("lnsctl session list has no %s: %v", c.sessionID, list)
+	})
+	x.check("end", c.hungUpByPeer)
+	l.ended(x, c, "Admin-Reset")
+}
+
+// ctlTunnelStop ends a tunnel by lnsctl.
+func (l *lab) ctlTunnelStop(x *row) {
+	c := l.oneCall(x, "ctl-tunnel")
+	x.check("end", func() error {
+		list, err := l.lnsd.tunnels()
+		if err != nil {
+			return err
+		}
+		for _, t := range list {
+			if t["peer"] == securedAddr+":1701" && t["state"] == established {
+				_, err := l.lnsd.ctl("tunnel", "stop", fmt.Sprintf("%v/%v", t["local"], t["id"]), "--yes")
+				return err
+			}
+		}
+		return fmt.Errorf("lnsctl tunnel list has none from %s: %v", securedAddr, list)
+	})
+	l.ended(x, c, "Admin-Reset")
+}
+
+// disconnectRequest ends a session by RADIUS, named by one attribute.
+func (l *lab) disconnectRequest(x *row, by string) {
+	c := l.oneCall(x, "dm-"+strings.ToLower(by))
+	value := map[string]string{
+		"Acct-Session-Id":   fmt.Sprintf("%q", c.sessionID),
+		"User-Name":         fmt.Sprintf("%q", c.line.user),
+		"Framed-IP-Address": c.addr,
+	}[by]
+	x.check("end", func() error {
+		report, err := disconnectRequest(by + " = " + value)
+		if err == nil && !strings.Contains(report, "Received Disconnect-ACK") {
+			err = fmt.Errorf("radclient: no Disconnect-ACK: %s", report)
+		}
+		return err
+	})
+	x.check("end", c.hungUpByPeer)
+	l.ended(x, c, "Admin-Reset")
+}
+
+// disconnectNobody sends a Disconnect-Request for a session that does not exist.
+func (l *lab) disconnectNobody(x *row) {
+	if l.lnsd == nil {
+		x.skip(l.lns.name() + " has no such thing")
+	}
+	x.check("end", func() error {
+		report, err := disconnectRequest(`Acct-Session-Id = "lns1-nobody"`)
+		if !strings.Contains(report, "Received Disconnect-NAK") || !strings.Contains(report, "Error-Cause = Session-Context-Not-Found") {
+			return fmt.Errorf("radclient: no Disconnect-NAK with Session-Context-Not-Found: %s, %v", report, err)
+		}
+		return nil
+	})
+}
+
+// gracefulStop ends lnsd while a call is up.
+func (l *lab) gracefulStop(x *row) {
+	c := l.oneCall(x, "stop")
+	x.check("end", func() error { return l.lnsd.stop(syscall.SIGTERM, 15*time.Second) })
+	l.ended(x, c, "Admin-Reboot")
+}

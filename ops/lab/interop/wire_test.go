@@ -1,0 +1,138 @@
+package interop
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// setupLimit is how long a call may take from SCCRQ to address.
+const setupLimit = time.Second
+
+// finish ends the run: what the capture tells of each case and of us, and the table.
+func (l *lab) finish(t *testing.T) {
+	var all []packet
+	err := l.capture.stop()
+	if err == nil {
+		all, err = l.capture.packets()
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, x := range l.report.rows {
+		if err := x.readCapture(all); err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+	summary, err := judge(all)
+	if err != nil {
+		t.Error(err)
+	}
+	text := l.report.table() + "\n" + summary + "\n"
+	t.Log("\n" + text)
+	if err := os.WriteFile(filepath.Join(l.out, "results.txt"), []byte(text), 0o644); err != nil {
+		t.Error(err)
+	}
+}
+
+// readCapture finds a case's set-up time, and compares the octets of its
+// calls on the wire with those that were accounted.
+func (x *row) readCapture(all []packet) error {
+	if x.wantSetup && !x.t.Failed() {
+		x.setup = setup(all, x.began, x.ended)
+		if x.setup == 0 || x.setup >= setupLimit {
+			return x.late("up", fmt.Errorf("set-up took %v, want less than %v", x.setup, setupLimit))
+		}
+	}
+	for _, c := range x.calls {
+		sent, received := wire(all, c.addr, c.began, x.ended)
+		if sent != c.in || received != c.out {
+			return x.late("wire", fmt.Errorf("%s: accounted %d octets in and %d out, on the wire were %d and %d", c.line.name, c.in, c.out, sent, received))
+		}
+		x.marks["wire"] = "ok"
+	}
+	return nil
+}
+
+// late marks a failure that shows only after a case has ended.
+func (x *row) late(column string, err error) error {
+	x.marks[column], x.failed = "FAIL", true
+	if x.note == "" {
+		x.note = err.Error()
+	}
+	return err
+}
+
+// knownFalse are expert complaints of Wireshark 4.0 against packets that are
+// right, each with the reason. None may be wider than its reason.
+var knownFalse = []struct{ text, reason string }{
+	{"D-SACK Sequence", "a subscriber's TCP tells its peer that a segment came twice, as RFC 2883 has it"},
+}
+
+// judge checks every packet that we sent: nothing malformed, and no expert
+// information of warning or worse.
+func judge(all []packet) (summary string, err error) {
+	var bad []string
+	var ours, theirs, complaints int
+	for _, p := range all {
+		wrong := p.malformed || p.severity >= severityWarn
+		switch {
+		case !p.l2tp:
+		case p.src != lnsAddr:
+			theirs++
+			if wrong {
+				complaints++
+			}
+		default:
+			ours++
+			if wrong && !excused(p) {
+				bad = append(bad, fmt.Sprintf("packet %s: malformed %t, severity %#x: %s", p.number, p.malformed, p.severity, p.expert))
+			}
+		}
+	}
+	summary = fmt.Sprintf("tshark: %d L2TP packets of ours decoded, %d of them wrong; %d of the LAC's, %d of them wrong", ours, len(bad), theirs, complaints)
+	if ours == 0 {
+		return summary, fmt.Errorf("the capture has no L2TP packet of ours")
+	}
+	if len(bad) > 0 {
+		err = fmt.Errorf("tshark complains of %d packets of ours:\n%s", len(bad), strings.Join(bad[:min(20, len(bad))], "\n"))
+	}
+	return summary, err
+}
+
+// excused tells whether all that is said against a packet is known to be false.
+func excused(p packet) bool {
+	if p.malformed {
+		return false
+	}
+	for _, k := range knownFalse {
+		if p.expert == k.text {
+			return true
+		}
+	}
+	return false
+}
+
+func TestJudge(t *testing.T) {
+	good := packet{src: lnsAddr, l2tp: true, severity: 0x400000}
+	for _, tt := range []struct {
+		name string
+		all  []packet
+		ok   bool
+	}{
+		{"nothing", nil, false},
+		{"good", []packet{good}, true},
+		{"warned", []packet{good, {src: lnsAddr, l2tp: true, severity: severityWarn}}, false},
+		{"malformed", []packet{good, {src: lnsAddr, l2tp: true, malformed: true}}, false},
+		{"the LAC's", []packet{good, {src: securedAddr, l2tp: true, malformed: true}}, true},
+		{"no L2TP", []packet{good, {src: lnsAddr, malformed: true}}, true},
+	} {
+		if _, err := judge(tt.all); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
