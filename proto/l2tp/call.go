@@ -72,20 +72,23 @@ func (c *Call) Dial(icrq *Message, fx *CallEffects) {
 // are completed here, and nil means a minimal one. Other messages than ICRQ,
 // ICRP, ICCN and CDN change nothing; WEN and SLI are for the owner to read.
 func (c *Call) Receive(m, answer *Message, fx *CallEffects) {
-	r := Result{Code: ResultGeneralError, Error: ErrorVendor, Message: m.Type.String() + " out of place"}
 	switch m.Type {
 	case MessageICRQ:
-		c.step(callICRQ, m, answer, r, fx)
+		c.step(callICRQ, m, answer, outOfPlaceCDN, fx)
 	case MessageICRP:
-		c.step(callICRP, m, answer, r, fx)
+		c.step(callICRP, m, answer, outOfPlaceCDN, fx)
 	case MessageICCN:
-		c.step(callICCN, m, answer, r, fx)
+		c.step(callICCN, m, answer, outOfPlaceCDN, fx)
 	case MessageCDN:
 		c.step(callCDN, m, nil, m.Result, fx)
 	default:
 		fx.Reset()
 	}
 }
+
+// outOfPlaceCDN is the result for a message that its state does not expect. CDN
+// has no code for it.
+var outOfPlaceCDN = Result{Code: ResultGeneralError, Error: ErrorVendor, Message: "message out of place"}
 
 // Refuse answers an ICRQ by a CDN, LNS only.
 func (c *Call) Refuse(icrq *Message, r Result, fx *CallEffects) {

@@ -63,10 +63,7 @@ func addressless(h Header, payload []byte) bool {
 func (t *Tunnel) message(now time.Duration, session uint16, body []byte, fx *Effects) {
 	e := fx.event()
 	m := &e.Message
-	var bad *MessageError
-	if err := ParseMessage(body, t.cfg.Secret, m); err != nil {
-		errors.As(err, &bad)
-	}
+	bad, _ := ParseMessage(body, t.cfg.Secret, m).(*MessageError)
 	if bad != nil && bad.UnknownAVP && t.cfg.AcceptUnknownMandatory {
 		bad = nil
 	}
@@ -95,7 +92,7 @@ func (t *Tunnel) classify(m *Message, bad *MessageError) (tunnelInput, cause) {
 		return inStopCCN, cause{reason: ReasonPeer, result: m.Result}
 	case m.Type.session() || m.Type == MessageCSUN || m.Type == MessageCSURQ:
 		if bad == nil || !bad.Tunnel {
-			return inCall, outOfPlace(m)
+			return inCall, t.callCause(m)
 		}
 	case m.Type == MessageSCCRQ:
 		return t.judge(m, bad, inSCCRQ, inBadSCCRQ)
@@ -137,6 +134,15 @@ func (t *Tunnel) judge(m *Message, bad *MessageError, good, notGood tunnelInput)
 		}
 	}
 	return good, cause{}
+}
+
+// callCause is the cause for a call message that comes when the connection is
+// not established.
+func (t *Tunnel) callCause(m *Message) cause {
+	if t.state == TunnelEstablished {
+		return cause{}
+	}
+	return outOfPlace(m)
 }
 
 // outOfPlace is the cause for a message that its state does not expect.
