@@ -328,6 +328,39 @@ func TestEarlyFramesAreKept(t *testing.T) {
 	}
 }
 
+// A LAC that requires sequence numbers gets them, without a gap between the link's frames and the subscriber's packets.
+func TestSequencingRequired(t *testing.T) {
+	r := newRig(t, nil)
+	l := r.lac(1, "tunnel secret")
+	l.sequencing = true
+	var numbers []uint16
+	r.lose = func(toLNS bool, b []byte) bool {
+		if !toLNS && b[0]&0x80 == 0 {
+			h, _, err := l2tp.ParseHeader(b)
+			if err != nil || !h.HasSequence {
+				t.Errorf("data without a sequence number: %x, %v", b, err)
+			}
+			numbers = append(numbers, h.Ns)
+		}
+		return false
+	}
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	c := l.dial("alice", nil)
+	r.until(5*time.Second, "up", func() bool { return c.up })
+	for range 3 {
+		r.plane.InjectCore(ipPacket(netip.MustParseAddr("203.0.113.5"), c.client.Address(), 99))
+	}
+	r.run(31 * time.Second) // an LCP Echo-Request follows
+	if len(c.packets) != 3 || len(numbers) < 8 {
+		t.Errorf("%d packets, %d data messages", len(c.packets), len(numbers))
+	}
+	for i, n := range numbers {
+		if int(n) != i {
+			t.Fatalf("sequence numbers %v", numbers)
+		}
+	}
+}
+
 func TestDuplicateAndReusedICRQ(t *testing.T) {
 	r, l, c := oneUp(t, nil)
 	// The same call once more, in a new message: ignored.

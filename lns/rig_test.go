@@ -229,7 +229,9 @@ type rigLAC struct {
 	up      bool
 	down    *l2tp.Event
 	early   bool // send PPP before the ICCN
-	queue   [][]byte
+	// sequencing: require sequence numbers in data messages.
+	sequencing bool
+	queue      [][]byte
 }
 
 // rigCall is one call of a LAC, with its subscriber.
@@ -343,6 +345,10 @@ func (l *rigLAC) event(e *l2tp.Event) {
 		var fx l2tp.CallEffects
 		iccn := &l2tp.Message{TxSpeed: 80_000_000, FramingType: l2tp.FramingSync}
 		iccn.Set(l2tp.AVPTxSpeed, l2tp.AVPFramingType)
+		if l.sequencing {
+			iccn.SequencingRequired = true
+			iccn.Set(l2tp.AVPSequencingRequired)
+		}
 		c.call.Receive(&e.Message, iccn, &fx)
 		if e.Message.Type == l2tp.MessageICRP && l.early {
 			c.lcpRequest() // on the wire before the ICCN

@@ -3,6 +3,7 @@ package lns
 import (
 	"encoding/binary"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"culvert/aaa"
@@ -25,13 +26,15 @@ type session struct {
 	// cause is set once, by what began the session's end.
 	cause Cause
 	// result, where set, is what the CDN says instead of what the cause would.
-	result  *l2tp.Result
-	link    link.Link
-	setup   *setup // until up, or over
-	who     *aaa.Identity
-	grant   *aaa.Grant
-	address netip.Addr
-	method  aaa.Method
+	result *l2tp.Result
+	// sequence, where set, is the next Ns of data messages; the plane takes from it too.
+	sequence *atomic.Uint32
+	link     link.Link
+	setup    *setup // until up, or over
+	who      *aaa.Identity
+	grant    *aaa.Grant
+	address  netip.Addr
+	method   aaa.Method
 	// since is when the session came up: wall clock in Unix nanoseconds, and on the shard's clock.
 	sinceWall int64
 	sinceMono time.Duration
@@ -137,6 +140,9 @@ func (sh *shard) cdn(s *session, m *l2tp.Message) {
 func (sh *shard) connected(s *session, m *l2tp.Message) {
 	s.state = stateLink
 	s.who.ConnectInfo = connectInfo(s.who.ConnectInfo, m)
+	if m.SequencingRequired {
+		s.sequence = new(atomic.Uint32)
+	}
 	early := s.setup.early
 	s.setup.early = nil
 	sh.linkStep(s, func(fx *link.Effects) {
@@ -209,14 +215,27 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 	sh.setTimer(s)
 }
 
-// dataHeader is the length of a data header without options: flags, tunnel id, session id.
-const dataHeader = 6
+// dataHeader is the length of a data header without options: flags, tunnel id,
+// session id. Ns and Nr follow where the LAC requires sequence numbers.
+const (
+	dataHeader     = 6
+	sequenceHeader = dataHeader + 4
+)
 
-// putDataHeader writes a data header (RFC 2661 section 3.1): version 2 and no option.
-func putDataHeader(b []byte, tunnel, session uint16) {
-	b[0], b[1] = 0, 2
+// putDataHeader writes a data header (RFC 2661 section 3.1) into the end of the
+// sequenceHeader octets that b begins with, and returns b from there on.
+func putDataHeader(b []byte, tunnel, session uint16, sequence *atomic.Uint32) []byte {
+	flags := uint16(2) // the version
+	if sequence == nil {
+		b = b[sequenceHeader-dataHeader:]
+	} else {
+		flags |= 0x0800
+		binary.BigEndian.PutUint32(b[dataHeader:], (sequence.Add(1)-1)<<16)
+	}
+	binary.BigEndian.PutUint16(b, flags)
 	binary.BigEndian.PutUint16(b[2:], tunnel)
 	binary.BigEndian.PutUint16(b[4:], session)
+	return b
 }
 
 // emitFrames puts the L2TP header in front of the link's frames, in the headroom left for it.
@@ -224,8 +243,7 @@ func (sh *shard) emitFrames(s *session, first int) {
 	fx := sh.lfx
 	peer := *s.facts.peer.Load()
 	for i := first; i < len(fx.Frames); i++ {
-		b := fx.Whole(i)
-		putDataHeader(b, s.facts.peerID, s.peerID)
+		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.sequence)
 		sh.out = append(sh.out, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
 	}
 }

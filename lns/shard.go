@@ -63,7 +63,7 @@ func newShard(srv *Server, idx int) *shard {
 		tunnels:  make(map[tunnelID]*tunnel),
 		sessions: make(map[dataplane.Key]*session),
 		cross:    make([][]message, srv.cfg.Plane.Shards()),
-		lfx:      link.NewEffects(dataHeader),
+		lfx:      link.NewEffects(sequenceHeader),
 	}
 	sh.wheel.init(srv.clock.Mono())
 	if idx == 0 {

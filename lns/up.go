@@ -35,7 +35,8 @@ func (sh *shard) planeSession(s *session) dataplane.Session {
 	p := dataplane.Session{
 		Key: s.key, Peer: *s.facts.peer.Load(), PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
 		SendAddress: !s.link.ACFC(), CompressProtocol: s.link.PFC(),
-		Address: s.address, Routes: s.grant.Routes, MTU: s.link.MTU(),
+		Sequence: s.sequence,
+		Address:  s.address, Routes: s.grant.Routes, MTU: s.link.MTU(),
 	}
 	if sh.srv.cfg.Subscriber.ClampMSS && p.MTU > 40 {
 		p.MSS = p.MTU - 40 // IPv4 and TCP headers

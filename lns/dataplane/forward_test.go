@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"culvert/lns/dataplane"
@@ -109,7 +110,7 @@ func (s *sink) packets(t *testing.T) (list [][]byte) {
 
 func TestNoAllocations(t *testing.T) {
 	p, s, v := bare(t, func(v *dataplane.Session) {
-		v.SendSequence = true
+		v.Sequence = new(atomic.Uint32)
 		v.Routes = []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24")}
 	})
 	s.keep = false

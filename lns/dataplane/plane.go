@@ -6,6 +6,7 @@ package dataplane
 import (
 	"errors"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Key names a session on this node: the index of the local address in
@@ -21,8 +22,10 @@ type Session struct {
 	// PeerSession the ids it chose.
 	Peer                    netip.AddrPort
 	PeerTunnel, PeerSession uint16
-	// SendSequence puts Ns and Nr into data headers (RFC 2661 section 5.4).
-	SendSequence bool
+	// Sequence, where set, puts Ns and Nr into data headers (RFC 2661 section
+	// 5.4). It is the next Ns: the plane takes numbers from it, and so does
+	// whoever sends other frames of the session.
+	Sequence *atomic.Uint32
 	// SendAddress puts FF 03 before the PPP protocol; unset when ACFC was negotiated.
 	SendAddress bool
 	// CompressProtocol sends one-octet PPP protocols (PFC).

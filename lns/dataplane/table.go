@@ -25,8 +25,8 @@ type session struct {
 	inPackets, inOctets, spoofed atomic.Uint64
 
 	outPackets, outOctets atomic.Uint64
-	ns                    atomic.Uint32
-	_                     [44]byte
+	ns                    atomic.Pointer[atomic.Uint32]
+	_                     [40]byte
 }
 
 // Flags in the lower half of session.host.
@@ -66,7 +66,8 @@ func (s *session) set(v *Session, p *peer) {
 	s.peer.Store(p)
 	s.ids.Store(uint64(v.PeerTunnel)<<48 | uint64(v.PeerSession)<<32 | uint64(v.MTU)<<16 | uint64(v.MSS))
 	host := uint64(addr4(v.Address)) << 32
-	if v.SendSequence {
+	s.ns.Store(v.Sequence)
+	if v.Sequence != nil {
 		host |= flagSequence
 	}
 	if v.SendAddress {

@@ -10,12 +10,12 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
 	"culvert/lns/dataplane"
 )
 
@@ -142,7 +142,7 @@ func TestTCP(t *testing.T) {
 	for name, change := range map[string]func(*dataplane.Session){
 		"clamped":         nil,
 		"path MTU":        func(v *dataplane.Session) { v.MTU, v.MSS = 1280, 0 },
-		"sequence":        func(v *dataplane.Session) { v.SendSequence, v.SendAddress = true, true },
+		"sequence":        func(v *dataplane.Session) { v.Sequence, v.SendAddress = new(atomic.Uint32), true },
 		"compressed, PFC": func(v *dataplane.Session) { v.CompressProtocol = true },
 	} {
 		t.Run(name, func(t *testing.T) {

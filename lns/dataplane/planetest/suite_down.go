@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"culvert/lns/dataplane"
 )
@@ -34,6 +35,7 @@ func testDown(s *suite) {
 
 // testDownForms checks the headers that a session asks for.
 func testDownForms(s *suite) {
+	var next atomic.Uint32
 	for i, c := range []struct {
 		sequence, address, compress bool
 		want                        []byte // of the first packet
@@ -46,7 +48,10 @@ func testDownForms(s *suite) {
 		{true, false, true, []byte{8, 2, 0, 70, 3, 233, 0, 1, 0, 0, 0x21}},
 	} {
 		v := s.session(1)
-		v.SendSequence, v.SendAddress, v.CompressProtocol = c.sequence, c.address, c.compress
+		v.SendAddress, v.CompressProtocol = c.address, c.compress
+		if c.sequence {
+			v.Sequence = &next
+		}
 		s.add(v)
 		s.SendCore(UDP4(Host, port(v.Address, 4000), []byte{byte(i)}))
 		s.wantLAC(v, c.want...)
