@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"culvert/lns/dataplane"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"culvert/lns/dataplane"
 )
 
 // subscriberHost is a subscriber's host: a network namespace whose default route
