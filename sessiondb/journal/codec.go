@@ -121,7 +121,7 @@ func decodeService(r *reader, s *sessiondb.Session) {
 		if !p.IsValid() {
 			r.fail("is not the prefix it should be")
 		}
-		s.Routes = append(s.Routes, p)
+		s.Routes = append(s.Routes, p.Masked())
 	case 12:
 		s.Since = r.time()
 	case 13:

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/bbolt"
 )
 
@@ -66,7 +66,11 @@ func openEngine(tb testing.TB, name string) engine {
 	tb.Helper()
 	dir := tb.TempDir()
 	if name == "pebble" {
-		db, err := pebble.Open(dir, pebbleOptions(Options{Log: slog.New(slog.DiscardHandler)}, newWALFS()))
+		s, err := createSeal(dir)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		db, err := pebble.Open(dir, pebbleOptions(quiet(), newWALFS(vfs.Default, s)))
 		if err != nil {
 			tb.Fatal(err)
 		}

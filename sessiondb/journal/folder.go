@@ -69,7 +69,7 @@ func refuseForeign(dir string) error {
 		switch name.Name() {
 		case markerFile:
 			return nil
-		case lockFile, markerFile + ".new", "lost+found":
+		case lockFile, sealFile, markerFile + ".new", "lost+found":
 		default:
 			foreign = name.Name()
 		}

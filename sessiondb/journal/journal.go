@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"culvert/sessiondb"
 )
@@ -61,6 +62,11 @@ type Journal struct {
 // cannot be read (sessiondb.ErrCorrupt). The error names the folder and says
 // what to do.
 func Open(dir string, opts Options) (*Journal, error) {
+	return openOn(vfs.Default, dir, opts)
+}
+
+// openOn opens a journal whose database is on file system under.
+func openOn(under vfs.FS, dir string, opts Options) (*Journal, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
@@ -68,18 +74,28 @@ func Open(dir string, opts Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{dir: dir, lock: lock, fs: newWALFS()}
+	j := &Journal{dir: dir, lock: lock}
 	j.idle.L = &j.mu
-	if err := j.open(mark, opts); err != nil {
+	if err := j.open(under, mark, opts); err != nil {
 		lock.release()
 		return nil, err
 	}
 	return j, nil
 }
 
-// open opens the database and counts the epoch, in that order: a folder whose
-// mark has an epoch has a database.
-func (j *Journal) open(mark marker, opts Options) (err error) {
+// open checks the seal, opens the database and counts the epoch, in that
+// order: a folder whose mark has an epoch has the rest.
+func (j *Journal) open(under vfs.FS, mark marker, opts Options) (err error) {
+	seal, err := j.unseal(mark)
+	if err != nil {
+		return unreadable(j.dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, seal.close())
+		}
+	}()
+	j.fs = newWALFS(under, seal)
 	options := pebbleOptions(opts, j.fs)
 	options.ErrorIfNotExists = mark.epoch > 0
 	j.db, err = openPebble(filepath.Join(j.dir, databaseFolder), options)
@@ -87,13 +103,31 @@ func (j *Journal) open(mark marker, opts Options) (err error) {
 		return unreadable(j.dir, err)
 	}
 	mark.epoch++
-	mark.node = opts.Node
+	if opts.Node != "" {
+		mark.node = opts.Node
+	}
 	if err := mark.write(j.dir); err != nil {
 		return errors.Join(fmt.Errorf("journal %s: counting its epoch: %w", j.dir, err), j.db.Close())
 	}
 	j.epoch = mark.epoch
 	j.space = spaceCheck{dir: j.dir, least: opts.MinFree}
 	return nil
+}
+
+// unseal checks the logs and manifests before Pebble reads, and changes, them.
+func (j *Journal) unseal(mark marker) (*seal, error) {
+	get := openSeal
+	if mark.epoch == 0 { // nothing was ever confirmed
+		get = createSeal
+	}
+	s, err := get(j.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.begin(filepath.Join(j.dir, databaseFolder)); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
 }
 
 // openPebble turns the panics with which Pebble meets some damage into errors.
@@ -204,7 +238,11 @@ func (j *Journal) Close() error {
 		j.idle.Wait()
 	}
 	defer j.lock.release()
-	return errors.Join(j.fs.syncLogs(), closePebble(j.db))
+	err := errors.Join(j.fs.syncLogs(), closePebble(j.db))
+	if err == nil && j.broken == nil {
+		err = j.fs.seal.finish()
+	}
+	return errors.Join(err, j.fs.seal.close())
 }
 
 // closePebble turns Pebble's panic about iterators that are still open into an error.

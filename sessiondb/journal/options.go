@@ -23,9 +23,9 @@ func pebbleOptions(o Options, fs *walFS) *pebble.Options {
 	}
 	opts := &pebble.Options{
 		FS: fs,
-		// This version's logs say how far they were written, so that damage
-		// in the middle is told from an end that was cut off.
-		FormatMajorVersion:    pebble.FormatWALSyncChunks,
+		// Later versions' logs say how far they were synced, which is not
+		// true here: after a failure of the machine they would be refused.
+		FormatMajorVersion:    pebble.FormatColumnarBlocks,
 		CacheSize:             o.CacheBytes,
 		MemTableSize:          memTable,
 		L0CompactionThreshold: 8,
