@@ -25,8 +25,9 @@ const (
 var errResult = errors.New("not everything went well")
 
 type cli struct {
-	Run  runCmd  `cmd:"" default:"withargs" help:"Dial subscribers and report (the default command)."`
-	Echo echoCmd `cmd:"" help:"Answer UDP probes of --traffic udp: an echo service (RFC 862)."`
+	Run    runCmd    `cmd:"" default:"withargs" help:"Dial subscribers and report (the default command)."`
+	Radius radiusCmd `cmd:"" help:"Answer an LNS's RADIUS requests: everybody with the password gets in. For labs only."`
+	Echo   echoCmd   `cmd:"" help:"Answer UDP probes of --traffic udp: an echo service (RFC 862)."`
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
