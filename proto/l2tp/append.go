@@ -25,7 +25,7 @@ func (m *Message) AppendHidden(dst, secret, vector []byte) []byte {
 }
 
 func (m *Message) appendType(dst []byte) []byte {
-	// RFC 5515 section 4: peers that do not know CSUN and CSURQ shall ignore them.
+	// RFC 5515: peers that do not know CSUN and CSURQ shall ignore them.
 	optional := m.Type == MessageCSUN || m.Type == MessageCSURQ
 	dst = appendAVPHeader(dst, !optional, VendorIETF, 0)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(m.Type))

@@ -90,9 +90,9 @@ func (c *Call) Receive(m, answer *Message, fx *CallEffects) {
 // has no code for it.
 var outOfPlaceCDN = Result{Code: ResultGeneralError, Error: ErrorVendor, Message: "message out of place"}
 
-// Refuse answers an ICRQ by a CDN, LNS only.
-func (c *Call) Refuse(icrq *Message, r Result, fx *CallEffects) {
-	c.step(callBad, icrq, nil, r, fx)
+// Refuse answers an ICRQ (LNS) or an ICRP (LAC) by a CDN.
+func (c *Call) Refuse(m *Message, r Result, fx *CallEffects) {
+	c.step(callBad, m, nil, r, fx)
 }
 
 // Close ends the call, by a CDN if the peer knows of the call. why is the

@@ -21,7 +21,7 @@ const (
 const ControlHeaderSize = 12
 
 // Errors of ParseHeader. A datagram with such a header is discarded (section
-// 5.7 of RFC 2661: no answer, for nothing in it can be trusted).
+// 7.1 of RFC 2661): nothing in it can be trusted.
 var (
 	ErrShort        = errors.New("l2tp: datagram shorter than its header")
 	ErrVersion      = errors.New("l2tp: not version 2")

@@ -2,11 +2,11 @@ package l2tp
 
 import "encoding/binary"
 
-// LineAVP names one access-line attribute of RFC 5515 section 5.1 by its
+// LineAVP names one access-line attribute of RFC 5515 by its
 // number under VendorDSLForum.
 type LineAVP uint8
 
-// The access-line AVPs (RFC 5515 sections 5.1 to 5.19).
+// The access-line AVPs (RFC 5515 section 5).
 const (
 	LineAgentCircuitID    LineAVP = 1
 	LineAgentRemoteID     LineAVP = 2
@@ -46,7 +46,7 @@ type AccessLine struct {
 	rates          [lineRates]uint64
 	delays         [lineDelays]uint32
 	// Encapsulation is data link, encapsulation 1 and encapsulation 2, an octet
-	// each, as in RFC 5515 section 5.17.
+	// each, as in RFC 5515.
 	Encapsulation [3]byte
 	// Type is the ANCP Access Line Type: 1 ADSL1, 2 ADSL2, 3 ADSL2+, 4 VDSL1,
 	// 5 VDSL2, 6 SDSL, 7 unknown.

@@ -41,7 +41,7 @@ type Message struct {
 	SubAddress         []byte
 	PrivateGroup       []byte
 	SequencingRequired bool
-	// SpeedUpdateEnable asks for CSUN messages (RFC 5515 section 5.20).
+	// SpeedUpdateEnable asks for CSUN messages (RFC 5515).
 	SpeedUpdateEnable bool
 
 	// Proxy LCP and authentication (section 4.4.5). The LCP values are the
@@ -107,7 +107,7 @@ type PPPDisconnect struct {
 	Message   []byte
 }
 
-// SpeedUpdate is one Connect Speed Update AVP (RFC 5515 section 5.21), in
+// SpeedUpdate is one Connect Speed Update AVP (RFC 5515), in
 // bit/s. SessionID is the id that the receiver of the message assigned.
 type SpeedUpdate struct {
 	SessionID uint16

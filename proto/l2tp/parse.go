@@ -20,7 +20,7 @@ const maxExtra = 64
 // are usually there.
 //
 // A known AVP is taken with the M bit either way. One that is malformed is
-// skipped when its M bit is clear (RFC 2661 section 5.7). Of an AVP that comes
+// skipped when its M bit is clear (RFC 2661 section 7.1). Of an AVP that comes
 // twice the first counts, except that Connect Speed Updates are all kept and
 // the last Random Vector is kept. An unknown message type with a clear M bit is
 // no error: m.Type.Known() is false and the caller ignores the message.
