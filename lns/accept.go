@@ -51,8 +51,7 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 	}
 	m := &sh.scratch
 	if err := l2tp.ParseMessage(payload, nil, m); m.Type != l2tp.MessageSCCRQ || m.AssignedTunnelID == 0 {
-		sh.stats.drop(dropBadSCCRQ)
-		sh.log.Debug("dropped a datagram for tunnel 0 that is no valid SCCRQ", "lac", peer, "type", m.Type, "err", err)
+		sh.complain(dropBadSCCRQ, "dropped a datagram for tunnel 0 that is no valid SCCRQ", "lac", peer, "type", m.Type, "err", err)
 		return
 	}
 	key := acceptKey{listener, peer, m.AssignedTunnelID}
@@ -63,8 +62,7 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 	p := sh.srv.profiles.match(peer.Addr(), string(m.HostName))
 	if p == nil {
 		sh.refuseTunnel(listener, peer, m, l2tp.Result{Code: l2tp.StopNotAuthorized, Message: "unknown LAC"})
-		sh.stats.drop(dropUnknownLAC)
-		sh.log.Warn("refused a tunnel of an unknown LAC; if it is a customer's, add a LAC profile that matches it", "lac", peer, "host_name", string(m.HostName))
+		sh.complain(dropUnknownLAC, "refused a tunnel of an unknown LAC; if it is a customer's, add a LAC profile that matches it", "lac", peer, "host_name", string(m.HostName))
 		return
 	}
 	if why := sh.tunnelAdmission(p); why != "" {

@@ -65,8 +65,7 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 	if _, ok := t.calls.ours[id]; !ok {
 		// A CDN for a call that we ended ourselves crosses ours: quite normal.
 		if e.Message.Type != l2tp.MessageCDN {
-			sh.stats.drop(dropNoSession)
-			sh.log.Debug("dropped a message for no session", "tunnel", t.facts.id, "session", id, "type", e.Message.Type)
+			sh.complain(dropNoSession, "dropped a message for no session", "tunnel", t.facts.id, "session", id, "type", e.Message.Type)
 		}
 		return
 	}
@@ -77,13 +76,12 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 // icrq admits a call and hands it to its shard, or refuses it.
 func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 	if m.AssignedSessionID == 0 {
-		sh.stats.drop(dropBadICRQ)
-		sh.log.Warn("dropped an ICRQ without a session id", "tunnel", t.facts.id, "lac", *t.facts.peer.Load())
+		sh.complain(dropBadICRQ, "dropped an ICRQ without a session id", "tunnel", t.facts.id, "lac", *t.facts.peer.Load())
 		return
 	}
 	if old, ok := t.calls.byPeer[m.AssignedSessionID]; ok {
 		if t.calls.ours[old].serial == m.CallSerial {
-			sh.stats.drop(dropDuplicateICRQ)
+			sh.complain(dropDuplicateICRQ, "ignored an ICRQ: the same call once more", "tunnel", t.facts.id, "session", old)
 			return // the same call once more; it has its answer
 		}
 		// The LAC gave the id to a new call, so to the LAC the old one is gone.
@@ -142,8 +140,7 @@ func newCDN(id uint16, r l2tp.Result) *l2tp.Message {
 // badMessage ends the session of a message that RFC 2661 section 4.1 says
 // must end it. For an ICRQ the tunnel has answered already.
 func (sh *shard) badMessage(t *tunnel, e *l2tp.Event) {
-	sh.stats.drop(dropBadMessage)
-	sh.log.Warn("a LAC sent a bad message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "session", e.SessionID, "err", e.Err)
+	sh.complain(dropBadMessage, "a LAC sent a bad message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "session", e.SessionID, "err", e.Err)
 	if _, ok := t.calls.ours[e.SessionID]; ok {
 		sh.send(dataplane.ShardOf(e.SessionID, len(sh.srv.shards)), badCall{t.facts, e.SessionID, e.Result})
 	}

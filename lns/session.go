@@ -169,7 +169,8 @@ func proxyOf(m *l2tp.Message) *link.Proxy {
 func (sh *shard) data(listener uint16, peer netip.AddrPort, h l2tp.Header, frame []byte) {
 	s := sh.sessions[dataplane.Key{Listener: listener, Tunnel: h.TunnelID, Session: h.SessionID}]
 	if s == nil {
-		sh.stats.drop(dropNoSession)
+		sh.stats.drop(dropNoSession) // quite normal for a moment after a session's end
+		sh.log.Debug("dropped data for no session", "lac", peer, "tunnel", h.TunnelID, "session", h.SessionID)
 		return
 	}
 	if !sh.fromPeer(s.facts, peer) {

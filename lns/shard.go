@@ -27,8 +27,10 @@ type shard struct {
 	sessions map[dataplane.Key]*session
 	wheel    wheel
 	stats    shardStats
-	accept   *acceptor // on shard 0 only
-	closing  bool      // the server is shutting down: nothing new is begun
+	// complaints keep the log from being flooded.
+	complaints [dropReasons]complaint
+	accept     *acceptor // on shard 0 only
+	closing    bool      // the server is shutting down: nothing new is begun
 
 	// The effects of the step in hand, which flush carries out in this order.
 	changes []sessiondb.Change

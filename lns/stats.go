@@ -69,6 +69,33 @@ type shardStats struct {
 
 func (s *shardStats) drop(r dropReason) { s.dropped[r]++ }
 
+// complaint remembers when an operator was last told of one kind of bad input.
+type complaint struct {
+	at     time.Duration
+	silent uint64
+}
+
+// complainEvery is how often the log tells of one kind of bad input, so that
+// whoever sends it cannot flood the log.
+const complainEvery = time.Second
+
+// complain counts bad input and logs it, the first in a second as a warning
+// with the number of those that were silent before it, the others for debugging.
+func (sh *shard) complain(r dropReason, msg string, args ...any) {
+	sh.stats.drop(r)
+	c := &sh.complaints[r]
+	if c.at != 0 && sh.now-c.at < complainEvery {
+		c.silent++
+		sh.log.Debug(msg, args...)
+		return
+	}
+	if c.silent > 0 {
+		args = append(args, "more_of_the_kind", c.silent)
+	}
+	*c = complaint{at: sh.now}
+	sh.log.Warn(msg, args...)
+}
+
 // setup counts a call that came up after d.
 func (s *shardStats) setup(d time.Duration) {
 	i := 0

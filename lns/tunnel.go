@@ -78,8 +78,7 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 func (sh *shard) datagram(listener uint16, peer netip.AddrPort, b []byte) {
 	h, payload, err := l2tp.ParseHeader(b)
 	if err != nil {
-		sh.stats.drop(dropMalformed)
-		sh.log.Debug("dropped a malformed datagram", "lac", peer, "err", err)
+		sh.complain(dropMalformed, "dropped a malformed datagram", "lac", peer, "err", err)
 		return
 	}
 	switch {
@@ -95,8 +94,7 @@ func (sh *shard) datagram(listener uint16, peer netip.AddrPort, b []byte) {
 func (sh *shard) control(listener uint16, peer netip.AddrPort, h l2tp.Header, b []byte) {
 	t := sh.tunnels[tunnelID{listener, h.TunnelID}]
 	if t == nil {
-		sh.stats.drop(dropNoTunnel)
-		sh.log.Debug("dropped a control message for no tunnel", "lac", peer, "tunnel", h.TunnelID)
+		sh.complain(dropNoTunnel, "dropped a control message for no tunnel", "lac", peer, "tunnel", h.TunnelID)
 		return
 	}
 	if !sh.fromPeer(t.facts, peer) {
@@ -115,8 +113,7 @@ func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
 		f.peer.Store(&peer)
 		return true
 	}
-	sh.stats.drop(dropWrongSource)
-	sh.log.Debug("dropped a datagram that did not come from the tunnel's LAC", "from", peer, "lac", *f.peer.Load(), "tunnel", f.id)
+	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", peer, "lac", *f.peer.Load(), "tunnel", f.id)
 	return false
 }
 
@@ -124,8 +121,7 @@ func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
 func (sh *shard) tunnelInput(t *tunnel, b []byte) {
 	sh.tunnelStep(t, func(fx *l2tp.Effects) {
 		if err := t.t.Receive(sh.now, b, fx); err != nil {
-			sh.stats.drop(dropControl)
-			sh.log.Debug("dropped a control message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "err", err)
+			sh.complain(dropControl, "dropped a control message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "err", err)
 		}
 	})
 }

@@ -102,7 +102,8 @@ type Stats struct {
 	// Datagrams received and sent by the sockets, in all.
 	Received, Sent uint64
 	// Overrun were lost because the sockets' queues were full, SendDropped refused by
-	// the kernel; Malformed had no valid L2TP or PPP header.
+	// the kernel; Malformed had no valid L2TP or PPP header (those without an
+	// L2TP header are handed over, for the log).
 	Overrun, SendDropped, Malformed uint64
 	// Invalid came from subscribers and had no valid IPv4 header, CoreDropped
 	// were not taken by the core.

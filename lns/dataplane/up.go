@@ -34,6 +34,7 @@ func (p *userspace) input(u *upstream, d *Datagram) {
 	h, payload, err := l2tp.ParseHeader(d.B)
 	if err != nil {
 		u.counts.malformed++
+		u.rest = append(u.rest, *d)
 		return
 	}
 	if h.Control {
