@@ -62,18 +62,19 @@ func TestParseUsageRefuses(t *testing.T) {
 	u := fullUsage()
 	whole, _ := AppendUsage(nil, &u)
 	tests := map[string][]byte{
-		"empty":             {},
-		"version":           {2},
-		"key only":          {1, tagSeq << 1},
-		"varint too long":   append([]byte{1, tagSeq << 1}, bytes.Repeat([]byte{0xff}, 11)...),
-		"octets cut off":    {1, tagUser<<1 | 1, 5, 'a'},
-		"length overflows":  {1, tagUser<<1 | 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'a'},
-		"address of 5":      {1, tagAddress<<1 | 1, 5, 1, 2, 3, 4, 5},
-		"empty route":       {1, tagRoute<<1 | 1, 0},
-		"route of 33 bits":  {1, tagRoute<<1 | 1, 5, 1, 2, 3, 4, 33},
-		"year 40000":        {1, tagAtSeconds << 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40},
-		"kind 256":          {1, tagKind << 1, 0x80, 2},
-		"a whole minus one": whole[:len(whole)-1],
+		"empty":                 {},
+		"version":               {2},
+		"key only":              {1, tagSeq << 1},
+		"varint too long":       append([]byte{1, tagSeq << 1}, bytes.Repeat([]byte{0xff}, 11)...),
+		"octets cut off":        {1, tagUser<<1 | 1, 5, 'a'},
+		"length overflows":      {1, tagUser<<1 | 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'a'},
+		"address of 5":          {1, tagAddress<<1 | 1, 5, 1, 2, 3, 4, 5},
+		"empty route":           {1, tagRoute<<1 | 1, 0},
+		"route of 33 bits":      {1, tagRoute<<1 | 1, 5, 1, 2, 3, 4, 33},
+		"year 40000":            {1, tagAtSeconds << 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40},
+		"a billion nanoseconds": {1, tagAtNanos << 1, 0x80, 0x94, 0xeb, 0xdc, 0x03},
+		"kind 256":              {1, tagKind << 1, 0x80, 2},
+		"a whole minus one":     whole[:len(whole)-1],
 	}
 	for name, b := range tests {
 		if _, err := ParseUsage(b); !errors.Is(err, ErrUsage) {

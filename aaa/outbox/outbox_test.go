@@ -219,6 +219,33 @@ func TestAwayAndBack(t *testing.T) {
 	})
 }
 
+// What comes while an interim is out waits for it, whether it is acknowledged
+// or not.
+func TestInterimOutIsNotSuperseded(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			st, ac := newStore(), &accountant{delay: 100 * time.Millisecond}
+			if fails {
+				ac.refuse = func(u aaa.Usage) bool { return u.Seq == 1 }
+			}
+			o := New(Config{}, st, ac)
+			o.Submit(st.put(rec(1, aaa.UsageInterim, "a")))
+			time.Sleep(50 * time.Millisecond)
+			o.Submit(st.put(rec(2, aaa.UsageInterim, "a"), rec(3, aaa.UsageStop, "a")))
+			if err := closeOutbox(t, o, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			want := []aaa.UsageKind{aaa.UsageInterim, aaa.UsageStop}
+			if fails {
+				want = want[1:]
+			}
+			if got := ac.kinds("a"); !slices.Equal(got, want) || st.len() != 0 || o.Stats().InFlight != 0 {
+				t.Errorf("fails %t: %v, %+v", fails, got, o.Stats())
+			}
+		})
+	}
+}
+
 // One record that the server never acknowledges must not keep the others.
 func TestPoisonRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package radius_test
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"culvert/aaa"
 	"culvert/aaa/radius"
 	"culvert/aaa/radius/radtest"
+
+	lradius "layeh.com/radius"
 )
 
 // askMany sends n requests at once and counts grants, rejections and failures.
@@ -145,6 +148,31 @@ func TestLyingServer(t *testing.T) {
 				t.Error("nothing in the log")
 			}
 		})
+	}
+}
+
+func TestLyingAccountingServer(t *testing.T) {
+	s := newServer(t, radtest.Config{})
+	s.Behave(radtest.Behaviour{Lying: true})
+	c, log := newClient(t, nil, []radius.Server{quick(s.AcctAddr())})
+	wantUnavailable(t, account(t, c, usage(aaa.UsageStart, "s")))
+	if st := c.Stats()[0]; st.BadAuthenticators == 0 || st.Responses != 0 || !log.has("wrong authenticator") {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// A genuine answer that cannot be read is an error that says all about it, at once.
+func TestMalformedAnswer(t *testing.T) {
+	s := newServer(t, radtest.Config{Reply: lradius.Attributes{{Type: 8, Attribute: []byte{1, 2, 3}}}})
+	cfg := quick(s.AuthAddr())
+	cfg.Name = "radius-1"
+	c, log := newClient(t, []radius.Server{cfg}, nil)
+	_, err := ask(t, c, pap("ann", "password"))
+	wantUnavailable(t, err)
+	var e *radius.ReplyError
+	want := radius.ReplyError{Server: "radius-1", User: "ann", Attribute: "Framed-IP-Address", Reason: "has 3 octets instead of 4"}
+	if !errors.As(err, &e) || *e != want || !log.has("cannot be used") || c.Stats()[0].Malformed != 1 {
+		t.Errorf("got %v", err)
 	}
 }
 

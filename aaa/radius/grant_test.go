@@ -183,6 +183,8 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
+func testLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // nobodyThere is a Disconnecter without sessions.
 type nobodyThere struct{}
 
@@ -203,7 +205,7 @@ func FuzzDynAuth(f *testing.F) {
 		if len(b) > maxPacket-headerLen {
 			return
 		}
-		s := newDynAuth(cfg, nobodyThere{}, slog.New(slog.DiscardHandler))
+		s := newDynAuth(cfg, nobodyThere{}, testLog())
 		p := append(make([]byte, headerLen), b...)
 		p[0], p[1] = code, 9
 		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
