@@ -49,7 +49,7 @@ func parse(t *testing.T, args ...string) *runCmd {
 // start is a run against s. stdin may be nil.
 func start(t *testing.T, s *lactest.Server, stdin *strings.Reader, args ...string) (*controller, func() *report) {
 	t.Helper()
-	args = append([]string{"--lns", s.Addr.String(), "--source", "127.0.0.1", "--quiet", "--setup-timeout", "5s"}, args...)
+	args = append([]string{"--lns", s.Addr.String(), "--source", "127.0.0.1", "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
 	p, err := parse(t, args...).plan()
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +122,7 @@ func TestRun(t *testing.T) {
 		{"numbers", good, []string{"--called-number", "08001234", "--calling-number", "", "--rx-speed", "1000000"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := serve(t, c.cfg)
 			r := simulate(t, s, append([]string{"--lacs", "4", "--sessions", "25"}, c.args...)...)
 			wantOK(t, r)
@@ -156,6 +157,7 @@ func TestTraffic(t *testing.T) {
 		{"--traffic", "ping", "--sequenced", "--compress"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
 			s := serve(t, good)
 			r := simulate(t, s, append([]string{"--lacs", "2", "--sessions", "20"}, args...)...)
 			wantOK(t, r)
@@ -189,6 +191,7 @@ func TestPacketsGoWrong(t *testing.T) {
 		{"cut", func(n int, b []byte) []byte { return b[:len(b)-n%2] }, func(p packetCounters) bool { return p.Other == 10 && p.lost() == 10 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			cfg, n := good, 0
 			cfg.Mangle = func(b []byte) []byte { n++; return c.mangle(n, b) }
 			r := simulate(t, serve(t, cfg), "--sessions", "20", "--traffic", "ping", "--wait", "300ms", "--packet-rate", "50")
@@ -242,6 +245,7 @@ func TestFailures(t *testing.T) {
 		{"terminated", lactest.Config{Auth: ppp.AuthPAP, Password: "secret", Terminate: true}, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := serve(t, c.cfg)
 			r := simulate(t, s, append([]string{"--lacs", "2", "--sessions", "5", "--setup-timeout", "1s"}, c.args...)...)
 			if r.OK {

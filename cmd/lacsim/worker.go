@@ -31,7 +31,6 @@ type worker struct {
 	rnd         *rand.PCG
 	sessions    []session
 	tunnels     []tunnel
-	base        int // number of the first session, in the run
 	opening     int // tunnels before this one were opened
 	ready       []*tunnel
 	closing     []*tunnel

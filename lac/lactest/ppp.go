@@ -23,7 +23,6 @@ type session struct {
 	ipAsked, ipAgreed   bool
 	authenticated       bool
 	challenge           [16]byte
-	user                string
 }
 
 // connected: the ICCN is in. Proxied authentication is believed if the password is right.
