@@ -3,30 +3,32 @@ package sessiondb
 import "time"
 
 // queue holds changes in their order, and of the changes to one key only those
-// that still matter: the last one, except that the end of a session stays
-// between the session that ended and the next one with its key, for the sake
-// of the history. It has no lock of its own.
+// that still matter. A change replaces an earlier one to its key in the
+// earlier one's place, with these exceptions:
+//   - the end of a session stays between the session that ended and the next
+//     one with its key, for the sake of the history;
+//   - a session that gives up an address stays where it does so, because
+//     another session may be given the address right behind it.
+//
+// It has no lock of its own.
 type queue struct {
 	slots []slot
 	// base is the number of slots[0]; the maps hold numbers of slots, which
 	// stay when slots are removed at the front.
 	base  int
-	live  int
 	bytes int64
 
-	// The last live slot of each key.
+	// The last slot of each key.
 	tunnels  map[TunnelKey]int
 	sessions map[SessionKey]int
 	entries  map[uint64]int
 	objects  map[objectKey]int
 }
 
-// slot is a change, or the place of one that a later change made superfluous:
-// the place stays, so that the front tells how old the oldest news is.
+// slot is a change and the time of the oldest one that it replaced.
 type slot struct {
 	change Change
 	at     time.Time
-	live   bool
 }
 
 type objectKey struct{ kind, name string }
@@ -40,80 +42,64 @@ func newQueue() *queue {
 	}
 }
 
+func (q *queue) len() int { return len(q.slots) }
+
 // add takes a valid change.
 func (q *queue) add(c Change, now time.Time) {
 	if i, ok := q.tail(&c); ok {
 		old := &q.slots[i-q.base]
-		switch {
-		case c.Op == DropSession && old.change.Op == DropSession:
+		if c.Op == DropSession && old.change.Op == DropSession {
 			return // there is nothing left to end
-		case c.Op == DropSession && old.change.Op == PutSession, c.Op == PutSession && old.change.Op == DropSession:
-			// Both matter.
-		default:
-			q.bytes -= old.change.size()
-			q.live--
-			old.live, old.change = false, Change{}
+		}
+		if replaces(&c, &old.change) {
+			q.bytes += c.size() - old.change.size()
+			old.change = c
+			return
 		}
 	}
 	q.setTail(&c, q.base+len(q.slots))
-	q.slots = append(q.slots, slot{change: c, at: now, live: true})
-	q.live++
+	q.slots = append(q.slots, slot{change: c, at: now})
 	q.bytes += c.size()
-	if len(q.slots) > 2*q.live+1024 {
-		q.squeeze()
-	}
 }
 
-// squeeze removes the dead slots behind the front.
-func (q *queue) squeeze() {
-	front := q.slots[0].at
-	kept := q.slots[:0]
-	for _, s := range q.slots {
-		if s.live {
-			kept = append(kept, s)
-		}
+// replaces tells whether a change makes an earlier one to its key superfluous.
+func replaces(c, old *Change) bool {
+	switch {
+	case c.Op == DropSession || old.Op == DropSession:
+		return false
+	case c.Op == PutSession:
+		return c.Session.Address == old.Session.Address && c.Session.AcctSessionID == old.Session.AcctSessionID
 	}
-	clear(q.slots[len(kept):])
-	q.slots = kept
-	for i := range q.slots {
-		q.setTail(&q.slots[i].change, q.base+i)
-	}
-	if len(q.slots) > 0 {
-		q.slots[0].at = front
-	}
+	return true
 }
 
-// take removes up to n changes from the front, and gives the age of the oldest news.
+// take removes up to n changes from the front, and gives the time of the first.
 func (q *queue) take(n int) (changes []Change, since time.Time) {
 	since = q.oldest()
-	taken := 0
-	for taken < len(q.slots) && len(changes) < n {
-		s := &q.slots[taken]
-		if s.live {
-			q.clearTail(&s.change, q.base+taken)
-			q.bytes -= s.change.size()
-			q.live--
-			changes = append(changes, s.change)
-		}
+	n = min(n, len(q.slots))
+	for i := range n {
+		s := &q.slots[i]
+		q.clearTail(&s.change, q.base+i)
+		q.bytes -= s.change.size()
+		changes = append(changes, s.change)
 		*s = slot{}
-		taken++
 	}
-	q.slots, q.base = q.slots[taken:], q.base+taken
-	if q.live == 0 {
-		q.slots, q.base = nil, q.base+len(q.slots)
+	q.slots, q.base = q.slots[n:], q.base+n
+	if len(q.slots) == 0 {
+		q.slots = nil
 	}
 	return changes, since
 }
 
 // oldest gives the time of the oldest change, or zero.
 func (q *queue) oldest() time.Time {
-	if q.live == 0 {
+	if len(q.slots) == 0 {
 		return time.Time{}
 	}
 	return q.slots[0].at
 }
 
-// tail finds the last live slot of c's key.
+// tail finds the last slot of c's key.
 func (q *queue) tail(c *Change) (i int, ok bool) {
 	switch c.Op {
 	case PutTunnel, DropTunnel:

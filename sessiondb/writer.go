@@ -156,7 +156,7 @@ func (w *Writer) Submit(changes []Change) {
 		w.stats.Dropped += uint64(len(changes))
 		return
 	}
-	before := w.queue.live
+	before := w.queue.len()
 	for _, c := range changes {
 		if err := c.Validate(); err != nil {
 			w.stats.Conflicts++
@@ -169,10 +169,10 @@ func (w *Writer) Submit(changes []Change) {
 		w.overflow()
 		return
 	}
-	if before == 0 && w.queue.live > 0 {
+	if before == 0 && w.queue.len() > 0 {
 		signal(w.some)
 	}
-	if w.queue.live >= w.opts.BatchSize {
+	if w.queue.len() >= w.opts.BatchSize {
 		signal(w.full)
 	}
 }
@@ -180,11 +180,11 @@ func (w *Writer) Submit(changes []Change) {
 // overflow gives up what is pending.
 func (w *Writer) overflow() {
 	w.opts.Log.Warn("sessiondb: too many changes wait for the database; it will be brought up to date from the journal",
-		"dropped", w.queue.live)
+		"dropped", w.queue.len())
 	if w.lostSince.IsZero() {
 		w.lostSince = w.queue.oldest()
 	}
-	w.stats.Dropped += uint64(w.queue.live)
+	w.stats.Dropped += uint64(w.queue.len())
 	w.queue = newQueue()
 	w.discarding = true
 	signal(w.some)
@@ -203,7 +203,7 @@ func (w *Writer) Stats() WriterStats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Pending = w.queue.live + len(w.inflight)
+	s.Pending = w.queue.len() + len(w.inflight)
 	s.PendingBytes = w.queue.bytes
 	for i := range w.inflight {
 		s.PendingBytes += w.inflight[i].size()

@@ -74,27 +74,29 @@ func (s *Store) Apply(ctx context.Context, changes []sessiondb.Change) error {
 // transaction frames f. The commit is a message of its own: a server that
 // wakes after its client has given up finds no commit and makes nothing.
 func (s *Store) transaction(ctx context.Context, f func(pgx.Tx) error) error {
-	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: s.begin}, func(tx pgx.Tx) error {
-		if err := s.touch(ctx, tx); err != nil {
+	touched := false
+	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: s.begin}, func(tx pgx.Tx) (err error) {
+		if touched, err = s.touch(ctx, tx); err != nil {
 			return err
 		}
 		return f(tx)
 	})
-}
-
-// touch says in the node's row that it is alive, now and then.
-func (s *Store) touch(ctx context.Context, tx pgx.Tx) error {
-	now := time.Now().UnixNano()
-	last := s.seen.Load()
-	if now-last < int64(seenInterval) || !s.seen.CompareAndSwap(last, now) {
-		return nil
-	}
-	_, err := tx.Exec(ctx, `insert into nodes (name) values ($1)
-		on conflict (name) do update set last_seen = now()`, escape(s.node))
-	if err != nil {
+	if touched && err != nil {
 		s.seen.Store(0)
 	}
 	return err
+}
+
+// touch says in the node's row that it is alive, now and then.
+func (s *Store) touch(ctx context.Context, tx pgx.Tx) (touched bool, err error) {
+	now := time.Now().UnixNano()
+	last := s.seen.Load()
+	if now-last < int64(seenInterval) || !s.seen.CompareAndSwap(last, now) {
+		return false, nil
+	}
+	_, err = tx.Exec(ctx, `insert into nodes (name) values ($1)
+		on conflict (name) do update set last_seen = now()`, escape(s.node))
+	return true, err
 }
 
 // runAll runs the statements that have rows. With refused, each is isolated.
