@@ -11,9 +11,6 @@ import (
 	"testing"
 )
 
-// module is this module's path.
-const module = "culvert"
-
 // pkg is what is used of `go list -json`.
 type pkg struct {
 	ImportPath   string

@@ -6,6 +6,9 @@ package archtest
 
 import "strings"
 
+// module is this module's path.
+const module = "culvert"
+
 // room is a part of the tree that is written and understood by itself: a
 // package with the packages below it that are no rooms of their own.
 type room struct {

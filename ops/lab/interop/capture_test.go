@@ -80,7 +80,7 @@ func (c *capture) packets() ([]packet, error) {
 		"-T", "fields", "-E", "separator=|", "-E", "occurrence=a", "-E", "aggregator=\x1f",
 		// What the subscribers' own TCP loses or sends again says nothing of
 		// us, and would spoil what is put together of it; that its packets come out whole does.
-		"-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE", "--disable-protocol", "http",
+		"-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "tcp.desegment_tcp_streams:FALSE", "-d", "tcp.port==8080,data",
 		"-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"}
 	for _, n := range packetFields {
 		args = append(args, "-e", n)

@@ -96,7 +96,7 @@ func (l *lab) wholeCall(x *row, mode, method string, withSecret bool) {
 	x.check("tcp", func() error { return c.transfer(l.core, coreAddr) })
 	l.started(x, c)
 	x.check("end", c.hangUp)
-	l.ended(x, c, "User-Request")
+	l.ended(x, c, byUser)
 }
 
 // up dials and checks the address.
@@ -129,8 +129,19 @@ func (l *lab) started(x *row, c *call) {
 	}
 }
 
+// cause is why a call ended: as Acct-Terminate-Cause, and as the history has it.
+type cause struct{ radius, history string }
+
+var (
+	byUser       = cause{"User-Request", "user-request"}
+	byTunnel     = cause{"Lost-Carrier", "tunnel-down"}
+	byOperator   = cause{"Admin-Reset", "admin-reset"}
+	byDisconnect = cause{"Admin-Reset", "radius-disconnect"}
+	byShutdown   = cause{"Admin-Reboot", "shutdown"}
+)
+
 // ended waits for a call's end at the subscriber and checks what is written down of it.
-func (l *lab) ended(x *row, c *call, cause string) {
+func (l *lab) ended(x *row, c *call, why cause) {
 	x.t.Helper()
 	if !x.check("end", func() (err error) {
 		c.used, err = c.ended(10 * time.Second)
@@ -141,11 +152,11 @@ func (l *lab) ended(x *row, c *call, cause string) {
 	x.calls = append(x.calls, c)
 	var rec record
 	if x.check("acct", func() (err error) {
-		rec, err = l.checkStop(c, cause)
+		rec, err = l.checkStop(c, why.radius)
 		return err
 	}) && l.lnsd != nil {
 		x.check("sql", func() error {
-			return l.lnsd.checkHistory(c.sessionID, rec.octets("Input"), rec.octets("Output"), cause)
+			return l.lnsd.checkHistory(c.sessionID, rec.octets("Input"), rec.octets("Output"), why.history)
 		})
 	}
 }
@@ -237,8 +248,8 @@ func (l *lab) nothingOf(ln line) error {
 	}
 	list, err := l.lnsd.sessions()
 	for _, s := range list {
-		if s["user"] == ln.user {
-			err = fmt.Errorf("lnsctl session list has a subscriber who was refused: %v", s)
+		if s.User == ln.user {
+			err = fmt.Errorf("lnsctl session list has a subscriber who was refused: %+v", s)
 		}
 	}
 	return err
@@ -259,5 +270,5 @@ func (l *lab) framedAddress(x *row) {
 	x.check("ping", func() error { return c.ping(coreAddr) })
 	l.started(x, c)
 	x.check("end", c.hangUp)
-	l.ended(x, c, "User-Request")
+	l.ended(x, c, byUser)
 }

@@ -166,7 +166,10 @@ func (r *report) row(t *testing.T, name string) *row {
 // check does one step of a case and marks it. It tells whether it passed.
 func (x *row) check(column string, step func() error) bool {
 	x.t.Helper()
-	if err := step(); err != nil {
+	began := time.Now()
+	err := step()
+	x.t.Logf("%s: %v", column, time.Since(began).Round(time.Millisecond))
+	if err != nil {
 		x.marks[column] = "FAIL"
 		if x.note == "" {
 			x.note = firstLine(err.Error())

@@ -3,6 +3,7 @@ package interop
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,33 +17,34 @@ func (l *lab) twoTunnels(x *row) {
 	lac := l.lacFor(x, secured("two", "userspace", a, b))
 	ca, cb := l.up(x, lac, a), l.up(x, lac, b)
 	if l.lnsd != nil {
-		x.check("up", func() error { return l.checkTunnels(securedAddr+":1701", 2) })
+		x.check("up", func() error { return l.checkTunnels("two", 2) })
 	}
 	x.check("ping", func() error { return errors.Join(ca.ping(coreAddr), cb.ping(otherCoreAddr)) })
 	l.started(x, ca)
 	l.started(x, cb)
 	// The end of one must not touch the other.
 	x.check("end", ca.hangUp)
-	l.ended(x, ca, "User-Request")
+	l.ended(x, ca, byUser)
 	x.check("ping", func() error { return cb.ping(otherCoreAddr) })
 	x.check("end", cb.hangUp)
-	l.ended(x, cb, "User-Request")
+	l.ended(x, cb, byUser)
 }
 
-// checkTunnels checks that there are n tunnels up from an address and port.
-func (l *lab) checkTunnels(peer string, n int) error {
+// checkTunnels checks that a LAC has n tunnels, all from its one address and port.
+func (l *lab) checkTunnels(lac string, n int) error {
 	list, err := l.lnsd.tunnels()
 	if err != nil {
 		return err
 	}
-	got := 0
+	var got []string
 	for _, t := range list {
-		if t["peer"] == peer && t["state"] == established {
-			got++
+		if t.PeerName == lac && t.State == established {
+			got = append(got, t.Peer)
 		}
 	}
-	if got != n {
-		return fmt.Errorf("lnsctl tunnel list has %d tunnels from %s, want %d: %v", got, peer, n, list)
+	want := slices.Repeat([]string{securedAddr + ":1701"}, n)
+	if !slices.Equal(got, want) {
+		return fmt.Errorf("lnsctl tunnel list has tunnels of %s from %v, want %v", lac, got, want)
 	}
 	return nil
 }
@@ -55,7 +57,7 @@ func (l *lab) lacHangsUp(x *row) {
 	c := l.up(x, lac, ln)
 	l.started(x, c)
 	x.check("end", func() error { return lac.tell("d " + ln.name) })
-	l.ended(x, c, "Lost-Carrier")
+	l.ended(x, c, byTunnel)
 }
 
 // fourCalls has four subscribers up at once, with traffic side by side.
@@ -95,7 +97,7 @@ func (l *lab) fourCalls(x *row) {
 	}
 	for _, c := range calls {
 		x.check("end", c.hangUp)
-		l.ended(x, c, "User-Request")
+		l.ended(x, c, byUser)
 	}
 }
 
@@ -150,5 +152,5 @@ func (l *lab) interimOf(x *row, c *call) {
 	})
 	x.check("ping", func() error { return c.ping(heldCoreAddr) })
 	x.check("end", c.hangUp)
-	l.ended(x, c, "User-Request")
+	l.ended(x, c, byUser)
 }

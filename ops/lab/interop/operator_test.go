@@ -36,15 +36,15 @@ func (l *lab) ctlDisconnect(x *row) {
 			return err
 		}
 		for _, s := range list {
-			if s["id"] == c.sessionID && s["user"] == c.line.user && s["address"] == c.addr {
+			if s.ID == c.sessionID && s.User == c.line.user && s.Address == c.addr {
 				_, err := l.lnsd.ctl("session", "disconnect", c.sessionID, "--reason", "interop")
 				return err
 			}
 		}
-		return fmt.Errorf("lnsctl session list has no %s: %v", c.sessionID, list)
+		return fmt.Errorf("lnsctl session list has no %s: %+v", c.sessionID, list)
 	})
 	x.check("end", c.hungUpByPeer)
-	l.ended(x, c, "Admin-Reset")
+	l.ended(x, c, byOperator)
 }
 
 // ctlTunnelStop ends a tunnel by lnsctl.
@@ -56,14 +56,14 @@ func (l *lab) ctlTunnelStop(x *row) {
 			return err
 		}
 		for _, t := range list {
-			if t["peer"] == securedAddr+":1701" && t["state"] == established {
-				_, err := l.lnsd.ctl("tunnel", "stop", fmt.Sprintf("%v/%v", t["local"], t["id"]), "--yes")
+			if t.PeerName == c.line.name && t.State == established {
+				_, err := l.lnsd.ctl("tunnel", "stop", fmt.Sprintf("%s/%d", t.Local, t.ID), "--yes")
 				return err
 			}
 		}
-		return fmt.Errorf("lnsctl tunnel list has none from %s: %v", securedAddr, list)
+		return fmt.Errorf("lnsctl tunnel list has none of %s: %+v", c.line.name, list)
 	})
-	l.ended(x, c, "Admin-Reset")
+	l.ended(x, c, byOperator)
 }
 
 // disconnectRequest ends a session by RADIUS, named by one attribute.
@@ -82,7 +82,7 @@ func (l *lab) disconnectRequest(x *row, by string) {
 		return err
 	})
 	x.check("end", c.hungUpByPeer)
-	l.ended(x, c, "Admin-Reset")
+	l.ended(x, c, byDisconnect)
 }
 
 // disconnectNobody sends a Disconnect-Request for a session that does not exist.
@@ -103,5 +103,5 @@ func (l *lab) disconnectNobody(x *row) {
 func (l *lab) gracefulStop(x *row) {
 	c := l.oneCall(x, "stop")
 	x.check("end", func() error { return l.lnsd.stop(syscall.SIGTERM, 15*time.Second) })
-	l.ended(x, c, "Admin-Reboot")
+	l.ended(x, c, byShutdown)
 }
