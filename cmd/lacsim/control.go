@@ -57,6 +57,9 @@ func (o *runCmd) Run(ctx context.Context) error {
 	if o.Stdin {
 		stdin = os.Stdin
 	}
+	if err := c.prepare(); err != nil {
+		return err
+	}
 	r, err := c.run(ctx, stdin)
 	if err != nil {
 		return err
@@ -75,17 +78,24 @@ func (o *runCmd) Run(ctx context.Context) error {
 
 func (c *controller) clock() time.Duration { return time.Since(c.started) }
 
-// run runs the workers until all is hung up. A second end of ctx is not waited for: the
-// caller's signal handling ends the process.
-func (c *controller) run(ctx context.Context, stdin io.Reader) (*report, error) {
+// prepare makes the workers.
+func (c *controller) prepare() error {
 	n := c.plan.opt.Workers
 	for i := range n {
 		w, err := newWorker(c.plan, i, n, c.clock)
 		if err != nil {
-			return nil, err
+			for _, w := range c.workers {
+				w.group.Close()
+			}
+			return err
 		}
 		c.workers = append(c.workers, w)
 	}
+	return nil
+}
+
+// run runs the workers until all is hung up.
+func (c *controller) run(ctx context.Context, stdin io.Reader) (*report, error) {
 	before := usage()
 	var tasks errgroup.Group
 	done := make(chan struct{})

@@ -48,6 +48,7 @@ func run(args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	k.BindTo(ctx, (*context.Context)(nil))
 	switch err := k.Run(); {
 	case errors.Is(err, errResult):

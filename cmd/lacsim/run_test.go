@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func parse(t *testing.T, args ...string) *runCmd {
 }
 
 // start is a run against s. stdin may be nil.
-func start(t *testing.T, s *lactest.Server, stdin *strings.Reader, args ...string) (*controller, func() *report) {
+func start(t *testing.T, s *lactest.Server, stdin io.Reader, args ...string) (*controller, func() *report) {
 	t.Helper()
 	args = append([]string{"--lns", s.Addr.String(), "--source", "127.0.0.1", "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
 	p, err := parse(t, args...).plan()
@@ -55,17 +56,14 @@ func start(t *testing.T, s *lactest.Server, stdin *strings.Reader, args ...strin
 		t.Fatal(err)
 	}
 	c := &controller{plan: p, started: time.Now(), stderr: &bytes.Buffer{}, stdout: &bytes.Buffer{}}
+	if err := c.prepare(); err != nil {
+		t.Fatal(err)
+	}
 	done := make(chan *report, 1)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	go func() {
 		defer cancel()
-		var r *report
-		var err error
-		if stdin != nil {
-			r, err = c.run(ctx, stdin)
-		} else {
-			r, err = c.run(ctx, nil)
-		}
+		r, err := c.run(ctx, stdin)
 		if err != nil {
 			t.Error(err)
 			r = &report{}
@@ -349,10 +347,15 @@ func TestStdinAndFiles(t *testing.T) {
 	if err != nil || json.Unmarshal(b, &back) != nil || back.Sessions != r.Sessions {
 		t.Errorf("report file: %v\n%s", err, b)
 	}
-	sim, wait = start(t, s, nil, "--sessions", "4", "--traffic", "ping", "--stay", "--ready-file", ready)
+	stdin, commands := io.Pipe()
+	defer commands.Close()
+	ready = filepath.Join(dir, "ready-again.json")
+	sim, wait = start(t, s, stdin, "--sessions", "4", "--traffic", "ping", "--stay", "--ready-file", ready)
 	eventually(t, func() bool { _, err := os.Stat(ready); return err == nil })
-	sim.command("packets")
+	if _, err := commands.Write([]byte("packets\n")); err != nil {
+		t.Fatal(err)
+	}
 	eventually(t, func() bool { return sim.total().Packets.Answered == 8 })
-	sim.workers[0].post(sim.workers[0].beginHangup)
+	commands.Close()
 	wantOK(t, wait())
 }
