@@ -70,10 +70,10 @@ func (s *Server) settleLeftovers() error {
 		if err := s.cfg.Journal.Apply(ctx, changes); err != nil {
 			return fmt.Errorf("journal: cannot settle the sessions that were left: %w", err)
 		}
-		s.cfg.Ledger.Submit(usages)
 		if s.cfg.Sink != nil {
-			s.cfg.Sink.Submit(changes)
+			s.cfg.Sink.Submit(changes) // before the ledger, as in commit
 		}
+		s.cfg.Ledger.Submit(usages)
 		changes, usages = nil, nil
 		return nil
 	}

@@ -174,13 +174,15 @@ func (sh *shard) commit() {
 		sh.stats.journalErrors++
 		sh.log.Error("journal: state of this node is not being kept; look at its disk", "err", err, "changes", len(sh.changes))
 	}
+	// Before the ledger, which drops a record's entry once it is acknowledged:
+	// the sink must not see the drop first.
+	if sh.srv.cfg.Sink != nil {
+		sh.srv.cfg.Sink.Submit(sh.changes)
+	}
 	if len(sh.usages) > 0 {
 		sh.srv.cfg.Ledger.Submit(sh.usages)
 		clear(sh.usages)
 		sh.usages = sh.usages[:0]
-	}
-	if sh.srv.cfg.Sink != nil {
-		sh.srv.cfg.Sink.Submit(sh.changes)
 	}
 	clear(sh.changes)
 	sh.changes = sh.changes[:0]
