@@ -265,6 +265,9 @@ func (f *FreeRADIUS) Stop() {
 	f.proc = nil
 }
 
+// PID is its process's, while it runs.
+func (f *FreeRADIUS) PID() int { return f.proc.Pid }
+
 // Pause stops it from answering until Resume, as a server that hangs.
 func (f *FreeRADIUS) Pause() { _ = f.proc.Signal(syscall.SIGSTOP) }
 
