@@ -130,7 +130,8 @@ func (p *parser) avp(avp RawAVP, size int) {
 		p.fail(avp, ErrAVPLength)
 		return
 	}
-	if p.m.Has(index) && index != AVPRandomVector && index != AVPSpeedUpdate {
+	repeats := index == AVPRandomVector || index == AVPSpeedUpdate
+	if index == AVPMessageType || p.m.Has(index) && !repeats {
 		return
 	}
 	p.m.set(index, avp.Value)
