@@ -35,7 +35,10 @@ func runInit() error {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	if mods := os.Getenv(envModules); mods != "" {
+	channel, mods := os.Getenv(envChannel), os.Getenv(envModules)
+	os.Unsetenv(envChannel)
+	os.Unsetenv(envModules)
+	if mods != "" {
 		args := append([]string{"-a"}, strings.Split(mods, ",")...)
 		if out, err := exec.Command("/sbin/modprobe", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("modprobe %s: %w: %s", mods, err, out)
@@ -43,7 +46,7 @@ func runInit() error {
 	}
 	// A process of its own, so that wait4 for orphans here cannot steal the
 	// exit status that it waits for.
-	server, err := os.StartProcess("/proc/self/exe", []string{"agent", "serve"}, &os.ProcAttr{
+	server, err := os.StartProcess("/proc/self/exe", []string{"agent", "serve", channel}, &os.ProcAttr{
 		Env: os.Environ(), Files: []*os.File{nil, os.Stdout, os.Stderr},
 	})
 	if err != nil {

@@ -11,15 +11,15 @@ import (
 
 func main() {
 	var err error
-	switch {
-	case os.Getpid() == 1 && len(os.Args) > 0 && os.Getenv(envChannel) != "":
-		err = runInit() // returns only in failure
-	case len(os.Args) == 2 && os.Args[1] == "serve":
-		err = serveChannel(os.Getenv(envChannel))
-	case len(os.Args) == 2 && os.Args[1] == "native":
+	switch args := os.Args[1:]; {
+	case len(args) == 2 && args[0] == "serve":
+		err = serveChannel(args[1])
+	case len(args) == 1 && args[0] == "native":
 		if err = privateFiles(); err == nil {
 			err = serve(os.Stdin, os.Stdout)
 		}
+	case os.Getpid() == 1:
+		err = runInit() // returns only in failure
 	default:
 		err = fmt.Errorf("usage: agent native (requests on standard input), or as process 1 with %s", envChannel)
 	}
