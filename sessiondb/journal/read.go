@@ -12,51 +12,66 @@ import (
 
 // Tunnels implements sessiondb.Store.
 func (j *Journal) Tunnels(ctx context.Context) iter.Seq2[sessiondb.Tunnel, error] {
-	return read(ctx, j, []byte{prefixTunnel}, func(key, value []byte) (t sessiondb.Tunnel, err error) {
-		k, rest, err := parseTunnelKey(key)
-		if err == nil && len(rest) > 0 {
-			err = badKey(key)
-		}
-		if err != nil {
-			return t, err
-		}
-		t.Key = k
-		return t, decodeTunnel(value, &t)
-	})
+	return read(ctx, j, []byte{prefixTunnel}, tunnelOf)
 }
 
 // Sessions implements sessiondb.Store.
 func (j *Journal) Sessions(ctx context.Context) iter.Seq2[sessiondb.Session, error] {
-	return read(ctx, j, []byte{prefixSession}, func(key, value []byte) (s sessiondb.Session, err error) {
-		if s.Key, err = parseSessionKey(key); err != nil {
-			return s, err
-		}
-		return s, decodeSession(value, &s)
-	})
+	return read(ctx, j, []byte{prefixSession}, sessionOf)
 }
 
 // Entries implements sessiondb.Store.
 func (j *Journal) Entries(ctx context.Context) iter.Seq2[sessiondb.Entry, error] {
-	return read(ctx, j, []byte{prefixEntry}, func(key, value []byte) (e sessiondb.Entry, err error) {
-		if e.Seq, err = parseEntryKey(key); err != nil {
-			return e, err
-		}
-		return e, decodeEntry(value, &e)
-	})
+	return read(ctx, j, []byte{prefixEntry}, entryOf)
 }
 
 // Objects implements sessiondb.Store.
 func (j *Journal) Objects(ctx context.Context, kind string) iter.Seq2[sessiondb.Object, error] {
+	return read(ctx, j, objectsOf(kind), objectOf)
+}
+
+// tunnelOf, sessionOf, entryOf and objectOf decode a record and its key, which
+// is without its first octet.
+func tunnelOf(key, value []byte) (t sessiondb.Tunnel, err error) {
+	k, rest, err := parseTunnelKey(key)
+	if err == nil && len(rest) > 0 {
+		err = badKey(key)
+	}
+	if err != nil {
+		return t, err
+	}
+	t.Key = k
+	return t, decodeTunnel(value, &t)
+}
+
+func sessionOf(key, value []byte) (s sessiondb.Session, err error) {
+	if s.Key, err = parseSessionKey(key); err != nil {
+		return s, err
+	}
+	return s, decodeSession(value, &s)
+}
+
+func entryOf(key, value []byte) (e sessiondb.Entry, err error) {
+	if e.Seq, err = parseEntryKey(key); err != nil {
+		return e, err
+	}
+	return e, decodeEntry(value, &e)
+}
+
+func objectOf(key, value []byte) (o sessiondb.Object, err error) {
+	if o.Kind, o.Name, err = parseObjectKey(key); err != nil {
+		return o, err
+	}
+	return o, decodeObject(value, &o)
+}
+
+// objectsOf is the prefix of the keys of a kind's objects, of all for an empty kind.
+func objectsOf(kind string) []byte {
 	prefix := []byte{prefixObject}
 	if kind != "" {
 		prefix = appendObjectKey(prefix, kind, "")
 	}
-	return read(ctx, j, prefix, func(key, value []byte) (o sessiondb.Object, err error) {
-		if o.Kind, o.Name, err = parseObjectKey(key); err != nil {
-			return o, err
-		}
-		return o, decodeObject(value, &o)
-	})
+	return prefix
 }
 
 // read yields what decode makes of the records whose keys begin with prefix,
