@@ -1,11 +1,13 @@
 package lns
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"culvert/aaa"
@@ -52,12 +54,17 @@ func (s *Server) Disconnect(sel Selector, cause aaa.TerminateCause, detail strin
 	}
 	var n atomic.Int64
 	s.each(func(sh *shard) {
+		var list []*session
 		for _, x := range sh.sessions {
 			if x.state != stateClosing && sh.selects(sel, x) {
-				n.Add(1)
-				sh.end(x, why, detail)
+				list = append(list, x)
 			}
 		}
+		slices.SortFunc(list, func(a, b *session) int { return cmp.Compare(a.owner, b.owner) })
+		for _, x := range list {
+			sh.end(x, why, detail)
+		}
+		n.Add(int64(len(list)))
 	})
 	return int(n.Load()), nil
 }

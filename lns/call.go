@@ -1,6 +1,9 @@
 package lns
 
 import (
+	"maps"
+	"slices"
+
 	"culvert/lns/dataplane"
 	"culvert/proto/l2tp"
 )
@@ -44,10 +47,10 @@ func (c *callTable) remove(id uint16) bool {
 	return true
 }
 
-// byShard lists the calls' ids by the shard that owns the session.
+// byShard lists the calls' ids, in order, by the shard that owns the session.
 func (c *callTable) byShard(shards int) [][]uint16 {
 	lists := make([][]uint16, shards)
-	for id := range c.ours {
+	for _, id := range slices.Sorted(maps.Keys(c.ours)) {
 		s := dataplane.ShardOf(id, shards)
 		lists[s] = append(lists[s], id)
 	}

@@ -1,6 +1,9 @@
 package lns
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"culvert/aaa"
@@ -166,9 +169,17 @@ func (m badCall) deliver(sh *shard) {
 // shutdown stops every tunnel of the shard; their sessions follow.
 func (sh *shard) shutdown() {
 	sh.closing = true
-	for _, t := range sh.tunnels {
+	for _, t := range sh.inOrder() {
 		sh.tunnelStep(t, func(fx *l2tp.Effects) {
 			t.t.Stop(sh.now, l2tp.Result{Code: l2tp.StopShutdown, Message: "LNS is being shut down"}, fx)
 		})
 	}
+}
+
+// inOrder lists the shard's tunnels by listener and id, so that what is done to
+// all of them is done in an order that a simulation can repeat.
+func (sh *shard) inOrder() []*tunnel {
+	return slices.SortedFunc(maps.Values(sh.tunnels), func(a, b *tunnel) int {
+		return cmp.Or(cmp.Compare(a.facts.listener, b.facts.listener), cmp.Compare(a.facts.id, b.facts.id))
+	})
 }

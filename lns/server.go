@@ -39,6 +39,9 @@ type Server struct {
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc
 	done sync.WaitGroup
+
+	// inline, where a test steps the shards itself, does what each does, at once.
+	inline func(func(*shard))
 }
 
 // New makes a server. Nothing runs before Start.
@@ -155,6 +158,10 @@ func (s *Server) owner(b []byte) int {
 // each runs f on every shard's goroutine and waits for all.
 // Of a server that is not running, nothing is seen.
 func (s *Server) each(f func(*shard)) {
+	if s.inline != nil {
+		s.inline(f)
+		return
+	}
 	ran := make(chan struct{}, len(s.shards))
 	for _, sh := range s.shards {
 		sh.inbox.put(funcMessage(func(sh *shard) {
