@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ type Config struct {
 	DropEvery time.Duration
 	// Log may be nil.
 	Log *slog.Logger
+	// Now and Rand are for simulations; nil means the real ones. Rand gives a number from 0 to n-1.
+	Now  func() time.Time
+	Rand func(n int64) int64
 }
 
 func (c Config) withDefaults() Config {
@@ -47,6 +51,12 @@ func (c Config) withDefaults() Config {
 	c.DropEvery = orDefault(c.DropEvery, 50*time.Millisecond)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Int64N
 	}
 	return c
 }
@@ -105,6 +115,16 @@ var _ aaa.Ledger = (*Outbox)(nil)
 // journal it uses Apply and Entries only; give one that passes changes on to
 // the cluster's store where there is one. The caller must Close the outbox.
 func New(cfg Config, journal sessiondb.Store, accountant aaa.Accountant) *Outbox {
+	o := NewManual(cfg, journal, accountant)
+	o.wg.Add(2)
+	go o.run()
+	go o.drop()
+	return o
+}
+
+// NewManual makes an Outbox without goroutines, for simulations: it acts when
+// Step is called, and is not closed.
+func NewManual(cfg Config, journal sessiondb.Store, accountant aaa.Accountant) *Outbox {
 	cfg = cfg.withDefaults()
 	o := &Outbox{
 		cfg: cfg, journal: journal, accountant: accountant, seed: maphash.MakeSeed(),
@@ -112,9 +132,6 @@ func New(cfg Config, journal sessiondb.Store, accountant aaa.Accountant) *Outbox
 		sessions: map[uint64]*session{}, pace: newPace(cfg),
 	}
 	o.stopped, o.stop = context.WithCancel(context.Background())
-	o.wg.Add(2)
-	go o.run()
-	go o.drop()
 	return o
 }
 

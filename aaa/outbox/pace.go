@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"hash/maphash"
-	"math/rand/v2"
 	"time"
 )
 
@@ -21,6 +20,7 @@ type pace struct {
 	// Immutable.
 	limit      int
 	first, cap time.Duration
+	rand       func(int64) int64
 
 	window int
 	fails  int // in a row
@@ -29,7 +29,7 @@ type pace struct {
 }
 
 func newPace(c Config) pace {
-	return pace{limit: c.Concurrency, first: c.RetryFirst, cap: c.RetryCap, window: c.Concurrency}
+	return pace{limit: c.Concurrency, first: c.RetryFirst, cap: c.RetryCap, rand: c.Rand, window: c.Concurrency}
 }
 
 // away says whether nothing gets through.
@@ -49,18 +49,18 @@ func (p *pace) fail(now time.Time) (away bool) {
 	if p.fails < min(p.window, awayAfter) || now.Before(p.until) {
 		return false
 	}
-	p.until = now.Add(backoff(p.first, p.cap, p.pauses))
+	p.until = now.Add(backoff(p.first, p.cap, p.pauses, p.rand))
 	p.fails, p.window = 0, 1
 	p.pauses++
 	return p.pauses == 1
 }
 
 // backoff is first doubled n times, at most limit, and up to a quarter less.
-func backoff(first, limit time.Duration, n int) time.Duration {
+func backoff(first, limit time.Duration, n int, rand func(int64) int64) time.Duration {
 	d := first
 	for ; n > 0 && d < limit; n-- {
 		d *= 2
 	}
 	d = min(d, limit)
-	return d - rand.N(d/4+1)
+	return d - time.Duration(rand(int64(d/4+1)))
 }

@@ -22,15 +22,10 @@ func (o *Outbox) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for o.stopped.Err() == nil {
-		now := time.Now()
-		s, u, wait := o.next(now)
-		switch {
-		case u != nil:
-			seq := u.Seq
-			o.accountant.Account(*u, func(err error) { o.done(s, seq, err) })
-			continue
-		case s != nil:
-			o.readBack()
+		wait, err := o.handOut()
+		if err != nil {
+			o.journalError("cannot read accounting records back", err)
+			o.pause()
 			continue
 		}
 		timer.Reset(wait)
@@ -40,6 +35,42 @@ func (o *Outbox) run() {
 		case <-o.stopped.Done():
 		}
 	}
+}
+
+// Step does all that is due now, for an Outbox made by NewManual: it hands
+// records out and drops acknowledged ones from the journal. It tells after how
+// long to call it again, unless a record is submitted or acknowledged before.
+func (o *Outbox) Step() time.Duration {
+	wait, err := o.handOut()
+	if err != nil {
+		o.journalError("cannot read accounting records back", err)
+		wait = min(wait, o.cfg.RetryFirst)
+	}
+	if err := o.flush(o.stopped); err != nil {
+		o.journalError("cannot drop acknowledged accounting records from the journal", err)
+		wait = min(wait, o.cfg.RetryFirst)
+	}
+	return wait
+}
+
+// handOut gives the Accountant every record that may go now, and tells how
+// long nothing is due. On an error records have to be read back later.
+func (o *Outbox) handOut() (time.Duration, error) {
+	for o.stopped.Err() == nil {
+		s, u, wait := o.next(o.cfg.Now())
+		switch {
+		case u != nil:
+			seq := u.Seq
+			o.accountant.Account(*u, func(err error) { o.done(s, seq, err) })
+		case s != nil:
+			if err := o.readBack(); err != nil {
+				return time.Hour, err
+			}
+		default:
+			return wait, nil
+		}
+	}
+	return time.Hour, nil
 }
 
 // next gives the session whose first record is to go now, with the record; a
@@ -73,7 +104,7 @@ func (o *Outbox) next(now time.Time) (*session, *aaa.Usage, time.Duration) {
 
 // done takes the Accountant's word on the first record of s.
 func (o *Outbox) done(s *session, seq uint64, err error) {
-	now := time.Now()
+	now := o.cfg.Now()
 	o.mu.Lock()
 	if !s.inFlight || s.first.seq != seq {
 		o.mu.Unlock()
@@ -117,7 +148,7 @@ func (o *Outbox) acknowledged(s *session) {
 // failed has the first record of s tried again later. The caller holds mu.
 func (o *Outbox) failed(s *session, now time.Time, err error) {
 	o.stats.Retried++
-	s.due = now.Add(backoff(o.cfg.RetryFirst, o.cfg.RetryCap, s.tries))
+	s.due = now.Add(backoff(o.cfg.RetryFirst, o.cfg.RetryCap, s.tries, o.cfg.Rand))
 	s.tries++
 	if s.first.kind == aaa.UsageInterim && s.first.next != nil {
 		// What came in the meantime says more.
@@ -137,12 +168,11 @@ func (o *Outbox) failed(s *session, now time.Time, err error) {
 }
 
 // readBack gives the stubs that are next in line their records back.
-func (o *Outbox) readBack() {
+func (o *Outbox) readBack() error {
 	wanted := o.wanted()
 	for e, err := range o.journal.Entries(o.stopped) {
 		if err != nil {
-			o.journalError("cannot read accounting records back", err)
-			return
+			return err
 		}
 		r := wanted[e.Seq]
 		if r == nil {
@@ -161,10 +191,11 @@ func (o *Outbox) readBack() {
 		}
 		o.mu.Unlock()
 		if len(wanted) == 0 {
-			return
+			return nil
 		}
 	}
 	o.giveUp(wanted)
+	return nil
 }
 
 // wanted collects stubs of ready sessions, by Seq.
@@ -228,6 +259,10 @@ func (o *Outbox) journalError(msg string, err error) {
 	o.stats.JournalErrors++
 	o.mu.Unlock()
 	o.cfg.Log.Error(msg, "err", err)
+}
+
+// pause waits before the journal is tried again.
+func (o *Outbox) pause() {
 	select {
 	case <-time.After(o.cfg.RetryFirst):
 	case <-o.stopped.Done():
@@ -255,6 +290,7 @@ func (o *Outbox) drop() {
 		}
 		if err := o.flush(o.stopped); err != nil {
 			o.journalError("cannot drop acknowledged accounting records from the journal", err)
+			o.pause()
 		}
 	}
 }
