@@ -40,9 +40,24 @@ func StartNative(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	link := exec.Command("ip", "link", "add", cfg.Tap, "type", "veth", "peer", "name", "vec0", "netns", strconv.Itoa(cmd.Process.Pid))
-	if out, err := link.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("guest: %v: %w\n%s", link.Args, err, out), h.Close())
+	if err := addVeth(cfg.Tap, cmd.Process.Pid); err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
+}
+
+// addVeth makes a pair of devices, the other end of which is vec0 in the
+// network namespace of a process. Like on a wire every packet on it is a
+// packet: a veth would carry a burst of datagrams as one (UDP_SEGMENT), and a
+// capture would show it so.
+func addVeth(name string, pid int) error {
+	for _, args := range [][]string{
+		{"link", "add", name, "type", "veth", "peer", "name", "vec0", "netns", strconv.Itoa(pid)},
+		{"link", "set", name, "gso_max_segs", "1"},
+	} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("guest: ip %v: %w\n%s", args, err, out)
+		}
+	}
+	return nil
 }
