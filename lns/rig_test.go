@@ -3,22 +3,18 @@ package lns
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"culvert/aaa"
-	"culvert/lac/subscriber"
 	"culvert/lns/dataplane"
 	"culvert/lns/dataplane/planetest"
-	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
 
@@ -216,214 +212,6 @@ func (r *rig) checkAccounting(sessions int) {
 			r.t.Errorf("%s has %d Starts", id, n)
 		}
 	}
-}
-
-// rigLAC is a LAC with one tunnel.
-type rigLAC struct {
-	r       *rig
-	address netip.AddrPort
-	t       *l2tp.Tunnel
-	fx      l2tp.Effects
-	calls   map[uint16]*rigCall
-	lastID  uint16
-	up      bool
-	down    *l2tp.Event
-	early   bool // send PPP before the ICCN
-	// sequencing: require sequence numbers in data messages.
-	sequencing bool
-	queue      [][]byte
-}
-
-// rigCall is one call of a LAC, with its subscriber.
-type rigCall struct {
-	lac     *rigLAC
-	call    l2tp.Call
-	client  subscriber.Client
-	up      bool
-	closed  bool // the subscriber's link has ended
-	reason  subscriber.Reason
-	message string
-	cdn     *l2tp.Result // why the call ended, from whichever side
-	packets [][]byte
-}
-
-var lacConfigs sync.Map // by secret: a Tunnel's configuration must not change
-
-func (r *rig) lac(n int, secret string) *rigLAC {
-	c, _ := lacConfigs.LoadOrStore(secret, &l2tp.TunnelConfig{
-		HostName: "lac", VendorName: "test", Secret: []byte(secret), Rand: rand.NewChaCha8([32]byte{2}),
-	})
-	l := &rigLAC{
-		r: r, calls: map[uint16]*rigCall{},
-		address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 1701),
-		t:       l2tp.NewTunnel(l2tp.RoleLAC, uint16(100+n), c.(*l2tp.TunnelConfig)),
-	}
-	r.lacs[l.address] = l
-	l.t.Open(r.clock.now, &l.fx)
-	return l
-}
-
-// dial places a call for user, whose password is "secret".
-func (l *rigLAC) dial(user string, change func(*l2tp.Message)) *rigCall {
-	l.lastID++
-	c := &rigCall{lac: l, call: l2tp.NewCall(l2tp.RoleLAC, l.lastID)}
-	l.calls[l.lastID] = c
-	m := &l2tp.Message{CallSerial: uint32(l.lastID), CallingNumber: []byte("0123")}
-	m.Set(l2tp.AVPCallSerial, l2tp.AVPCallingNumber)
-	if change != nil {
-		change(m)
-	}
-	var fx l2tp.CallEffects
-	c.call.Dial(m, &fx)
-	l.t.Send(l.r.clock.now, fx.Send, 0, &l.fx)
-	var sfx subscriber.Effects
-	c.client.Start(l.r.clock.now, &subscriberConfig, user, "secret", rand.New(rand.NewPCG(uint64(l.lastID), 7)), &sfx)
-	return c
-}
-
-var subscriberConfig = subscriber.DefaultConfig()
-
-func (l *rigLAC) receive(b []byte) {
-	h, frame, err := l2tp.ParseHeader(b)
-	if err != nil {
-		l.r.t.Fatalf("the LNS sent %x: %v", b, err)
-	}
-	if !h.Control {
-		if c := l.calls[h.SessionID]; c != nil && h.TunnelID == l.t.LocalID() {
-			c.frame(frame)
-		}
-		return
-	}
-	_ = l.t.Receive(l.r.clock.now, b, &l.fx)
-}
-
-func (l *rigLAC) tick() {
-	now := l.r.clock.now
-	if l.t.Deadline() <= now {
-		l.t.Tick(now, &l.fx)
-	}
-	for _, c := range l.calls {
-		if c.call.State() == l2tp.CallEstablished && c.client.Deadline() <= now {
-			var fx subscriber.Effects
-			c.client.Tick(now, &fx)
-			c.effects(&fx)
-		}
-	}
-}
-
-// flush gives the LNS what the LAC wants to send, and says whether that was anything.
-func (l *rigLAC) flush() bool {
-	for i := 0; i < len(l.fx.Events); i++ {
-		l.event(&l.fx.Events[i])
-	}
-	packets := append(slices.Clone(l.queue), l.fx.Packets...)
-	any := len(packets) > 0
-	for i := range packets {
-		packets[i] = slices.Clone(packets[i])
-	}
-	l.queue = nil
-	l.fx.Reset()
-	for _, p := range packets {
-		if l.r.lose == nil || !l.r.lose(true, p) {
-			l.r.plane.Inject(0, l.address, p)
-		}
-	}
-	return any
-}
-
-func (l *rigLAC) event(e *l2tp.Event) {
-	switch e.Kind {
-	case l2tp.EventUp:
-		l.up = true
-	case l2tp.EventDown:
-		l.down = &l2tp.Event{Kind: e.Kind, Local: e.Local, Reason: e.Reason, Result: e.Result}
-	case l2tp.EventMessage:
-		c := l.calls[e.SessionID]
-		if c == nil {
-			return
-		}
-		var fx l2tp.CallEffects
-		iccn := &l2tp.Message{TxSpeed: 80_000_000, FramingType: l2tp.FramingSync}
-		iccn.Set(l2tp.AVPTxSpeed, l2tp.AVPFramingType)
-		if l.sequencing {
-			iccn.SequencingRequired = true
-			iccn.Set(l2tp.AVPSequencingRequired)
-		}
-		c.call.Receive(&e.Message, iccn, &fx)
-		if e.Message.Type == l2tp.MessageICRP && l.early {
-			c.lcpRequest() // on the wire before the ICCN
-		}
-		if fx.Send != nil {
-			l.t.Send(l.r.clock.now, fx.Send, c.call.PeerID(), &l.fx)
-		}
-		if fx.Down {
-			c.cdn = &fx.Result
-		}
-	}
-}
-
-// data queues a PPP frame to the LNS.
-func (c *rigCall) data(frame []byte) {
-	b := binary.BigEndian.AppendUint16([]byte{0, 2}, c.lac.t.PeerID())
-	b = binary.BigEndian.AppendUint16(b, c.call.PeerID())
-	c.lac.queue = append(c.lac.queue, append(b, frame...))
-}
-
-// lcpRequest sends a Configure-Request without options.
-func (c *rigCall) lcpRequest() { c.data([]byte{0xff, 3, 0xc0, 0x21, 1, 9, 0, 4}) }
-
-func (c *rigCall) frame(frame []byte) {
-	var fx subscriber.Effects
-	c.client.Receive(c.lac.r.clock.now, frame, &fx)
-	c.effects(&fx)
-}
-
-func (c *rigCall) effects(fx *subscriber.Effects) {
-	for _, f := range fx.Frames {
-		c.data(f)
-	}
-	if fx.Packet != nil {
-		c.packets = append(c.packets, slices.Clone(fx.Packet))
-	}
-	c.up = (c.up || fx.Up) && !fx.Down
-	if fx.Message != nil {
-		c.message = string(fx.Message)
-	}
-	if fx.Down {
-		c.closed, c.reason = true, fx.Reason
-	}
-}
-
-// ping sends an IP packet of n octets from src.
-func (c *rigCall) ping(src netip.Addr, n int) {
-	var fx subscriber.Effects
-	c.client.Send(ipPacket(src, netip.MustParseAddr("203.0.113.5"), n), &fx)
-	c.effects(&fx)
-}
-
-// ipPacket is a UDP packet without a checksum, n octets long.
-func ipPacket(src, dst netip.Addr, n int) []byte {
-	p := make([]byte, n)
-	p[0], p[8], p[9] = 0x45, 64, 17
-	binary.BigEndian.PutUint16(p[2:], uint16(n))
-	copy(p[12:], src.AsSlice())
-	copy(p[16:], dst.AsSlice())
-	binary.BigEndian.PutUint16(p[24:], uint16(n-20))
-	var sum uint32
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(p[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	binary.BigEndian.PutUint16(p[10:], ^uint16(sum))
-	return p
-}
-
-func (c *rigCall) hangUp() {
-	var fx l2tp.CallEffects
-	c.call.Close(l2tp.Result{Code: l2tp.CDNLostCarrier}, nil, &fx)
-	c.lac.t.Send(c.lac.r.clock.now, fx.Send, c.call.PeerID(), &c.lac.fx)
 }
 
 // fakeAAA is RADIUS, accounting and the pool of a rig.
