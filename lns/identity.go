@@ -33,9 +33,10 @@ func (sh *shard) identify(s *session, m *l2tp.Message) *aaa.Identity {
 	return who
 }
 
-// acctSessionID is unique for ever: node, epoch of the journal, counter.
+// acctSessionID is unique for ever: node, epoch of the journal, counter. Ids of
+// one life sort in the order of their calls.
 func (s *Server) acctSessionID(owner uint64) string {
-	return fmt.Sprintf("%s-%x-%x", s.cfg.Node, s.epoch, owner)
+	return fmt.Sprintf("%s-%04x-%08x", s.cfg.Node, s.epoch, owner)
 }
 
 // portID is the line's name: what the access node calls it, else the ids.

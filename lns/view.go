@@ -34,30 +34,6 @@ func (t *tunnel) info() TunnelInfo {
 	}
 }
 
-// Sessions lists the sessions that sel selects (an empty one selects all), by their ID.
-func (s *Server) Sessions(sel Selector) []SessionInfo {
-	parts := make([][]SessionInfo, len(s.shards))
-	s.each(func(sh *shard) {
-		for _, x := range sh.sessions {
-			if sh.selects(sel, x) {
-				parts[sh.idx] = append(parts[sh.idx], sh.info(x))
-			}
-		}
-	})
-	list := slices.Concat(parts...)
-	slices.SortFunc(list, func(a, b SessionInfo) int { return cmp.Compare(a.ID, b.ID) })
-	return list
-}
-
-// SessionByID finds one session by its Acct-Session-Id.
-func (s *Server) SessionByID(id string) (SessionInfo, bool) {
-	list := s.Sessions(Selector{ID: id})
-	if len(list) == 0 {
-		return SessionInfo{}, false
-	}
-	return list[0], true
-}
-
 // selects says whether every field that sel sets fits the session.
 func (sh *shard) selects(sel Selector, s *session) bool {
 	f := s.facts

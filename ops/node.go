@@ -15,8 +15,9 @@ type Node interface {
 	Tunnels() []lns.TunnelInfo
 	// StopTunnel sends StopCCN with reason as its error message.
 	StopTunnel(local netip.AddrPort, id uint16, reason string) error
-	// Sessions are those that sel names, sorted by ID.
-	Sessions(sel lns.Selector) []lns.SessionInfo
+	// Sessions are a page of those that q asks for, their number on all
+	// pages, and whether another page follows.
+	Sessions(q lns.SessionQuery) (page []lns.SessionInfo, total int, more bool)
 	// SessionByID finds a session by its Acct-Session-Id.
 	SessionByID(id string) (lns.SessionInfo, bool)
 	// Disconnect begins to end all sessions that sel names and says how many they are.

@@ -33,15 +33,13 @@ func (s *sessionService) ListSessions(_ context.Context, req *culvertv1.ListSess
 	if err != nil {
 		return nil, err
 	}
-	list := s.node.Sessions(sel)
-	if len(req.GetStates()) > 0 {
-		list = slices.DeleteFunc(list, func(i lns.SessionInfo) bool {
-			return !slices.Contains(req.GetStates(), sessionStates[i.State])
-		})
+	list, total, more := s.node.Sessions(lns.SessionQuery{
+		Selector: sel, States: stateNames(req.GetStates()), After: p.after, Limit: p.size,
+	})
+	resp := &culvertv1.ListSessionsResponse{TotalSize: uint32(total), Sessions: sessionProtos(list)}
+	if more {
+		resp.NextPageToken = p.token(list[len(list)-1].ID)
 	}
-	resp := &culvertv1.ListSessionsResponse{TotalSize: uint32(len(list))}
-	list, resp.NextPageToken = cut(p, list, func(i *lns.SessionInfo) string { return i.ID })
-	resp.Sessions = sessionProtos(list)
 	return resp, nil
 }
 
@@ -68,14 +66,11 @@ func (s *sessionService) DisconnectSessions(_ context.Context, req *culvertv1.Di
 	if sel == (lns.Selector{}) {
 		return nil, invalid("selector: is empty, which would be every session; set id, user, address, lac, tunnel or peer")
 	}
-	list := s.node.Sessions(sel)
-	if err := checkCount(len(list), req.GetMaxSessions()); err != nil {
+	list, total, _ := s.node.Sessions(lns.SessionQuery{Selector: sel, Limit: sampleSize})
+	if err := checkCount(total, req.GetMaxSessions()); err != nil {
 		return nil, err
 	}
-	resp := &culvertv1.DisconnectSessionsResponse{
-		Count:  uint32(len(list)),
-		Sample: sessionProtos(list[:min(len(list), sampleSize)]),
-	}
+	resp := &culvertv1.DisconnectSessionsResponse{Count: uint32(total), Sample: sessionProtos(list)}
 	if req.GetDryRun() {
 		return resp, nil
 	}
@@ -85,6 +80,17 @@ func (s *sessionService) DisconnectSessions(_ context.Context, req *culvertv1.Di
 	}
 	resp.Count = uint32(n)
 	return resp, nil
+}
+
+// stateNames are the node's names of states.
+func stateNames(states []culvertv1.SessionState) []string {
+	var list []string
+	for name, s := range sessionStates {
+		if slices.Contains(states, s) {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 func checkCount(n int, most uint32) error {

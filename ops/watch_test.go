@@ -29,7 +29,7 @@ func watch(t *testing.T, conn *grpc.ClientConn, req *culvertv1.WatchEventsReques
 
 func TestWatchFilters(t *testing.T) {
 	node, conn := serveSample(t, 4)
-	all := node.Sessions(lns.Selector{})
+	all, _, _ := node.Sessions(lns.SessionQuery{Limit: 100})
 	up := func(i int) lns.Event { return lns.Event{At: opstest.Began, Kind: lns.EventSessionUp, Session: all[i]} }
 	down := func(i int) lns.Event {
 		return lns.Event{At: opstest.Began, Kind: lns.EventSessionDown, Cause: "echo-timeout", Session: all[i]}

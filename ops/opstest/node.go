@@ -2,6 +2,7 @@
 package opstest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -115,21 +116,29 @@ func (n *Node) StopTunnel(local netip.AddrPort, id uint16, reason string) error 
 }
 
 // Sessions implements ops.Node.
-func (n *Node) Sessions(sel lns.Selector) []lns.SessionInfo {
+func (n *Node) Sessions(q lns.SessionQuery) (page []lns.SessionInfo, total int, more bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var list []lns.SessionInfo
-	for _, s := range n.sessions {
-		if selects(&sel, &s) {
-			list = append(list, s)
+	sorted := slices.SortedFunc(slices.Values(n.sessions), func(a, b lns.SessionInfo) int { return cmp.Compare(a.ID, b.ID) })
+	for _, s := range sorted {
+		if !selects(&q.Selector, &s) || len(q.States) > 0 && !slices.Contains(q.States, s.State) {
+			continue
+		}
+		total++
+		switch {
+		case s.ID <= q.After && q.After != "":
+		case len(page) == q.Limit:
+			more = true
+		default:
+			page = append(page, s)
 		}
 	}
-	return list
+	return page, total, more
 }
 
 // SessionByID implements ops.Node.
 func (n *Node) SessionByID(id string) (lns.SessionInfo, bool) {
-	list := n.Sessions(lns.Selector{ID: id})
+	list, _, _ := n.Sessions(lns.SessionQuery{Selector: lns.Selector{ID: id}, Limit: 1})
 	if len(list) == 0 {
 		return lns.SessionInfo{}, false
 	}
