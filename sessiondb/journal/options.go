@@ -10,9 +10,11 @@ import (
 
 const (
 	defaultCache = 8 << 20
-	// memTable is the size of the memory between the log and the tables; two
-	// of them are in use at times.
-	memTable = 16 << 20
+	// memTable is the size of the memory between the log and the tables. Two
+	// are in use at times, and up to maxMemTables while the disk is slow;
+	// beyond that Apply waits for it.
+	memTable     = 16 << 20
+	maxMemTables = 4
 )
 
 // pebbleOptions trades disk for CPU: records are small and many, and all of
@@ -25,13 +27,14 @@ func pebbleOptions(o Options, fs *walFS) *pebble.Options {
 		FS: fs,
 		// Later versions' logs say how far they were synced, which is not
 		// true here: after a failure of the machine they would be refused.
-		FormatMajorVersion:    pebble.FormatColumnarBlocks,
-		CacheSize:             o.CacheBytes,
-		MemTableSize:          memTable,
-		L0CompactionThreshold: 8,
-		L0StopWritesThreshold: 32,
-		MaxOpenFiles:          200,
-		Logger:                pebbleLog{o.Log},
+		FormatMajorVersion:          pebble.FormatColumnarBlocks,
+		CacheSize:                   o.CacheBytes,
+		MemTableSize:                memTable,
+		MemTableStopWritesThreshold: maxMemTables,
+		L0CompactionThreshold:       8,
+		L0StopWritesThreshold:       32,
+		MaxOpenFiles:                200,
+		Logger:                      pebbleLog{o.Log},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { o.Log.Warn("journal: background work failed", "error", err) },
 			DataCorruption: func(info pebble.DataCorruptionInfo) {

@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -82,4 +84,31 @@ func BenchmarkSessions(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(rows)/time.Since(start).Seconds(), "rows/s")
+}
+
+// BenchmarkResync brings an empty database, and then the one that has all of
+// it already, up to date with 50,000 sessions.
+func BenchmarkResync(b *testing.B) {
+	const n = 50_000
+	var source storetest.Memory
+	if err := source.Apply(b.Context(), puts(sessions(n))); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		db := newDatabase(b)
+		for _, name := range []string{"empty-ms", "same-ms"} {
+			start := time.Now()
+			w := sessiondb.NewWriter(func(ctx context.Context) (sessiondb.Store, error) {
+				return Open(ctx, Config{ConnString: db, Node: storetest.Node})
+			}, &source, sessiondb.WriterOptions{Log: slog.New(slog.DiscardHandler)})
+			w.Start()
+			for w.Stats().Resyncs == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			b.ReportMetric(float64(time.Since(start).Milliseconds()), name)
+			if err := w.Close(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
 }
