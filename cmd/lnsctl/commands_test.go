@@ -164,9 +164,7 @@ func TestManyPages(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	node := opstest.Sample(2)
-	address := serve(t, node)
-	session, _ := node.SessionByID("lns1-00000007-00000001")
+	session, _ := opstest.Sample(2).SessionByID("lns1-00000007-00000001")
 	events := []lns.Event{
 		{At: opstest.Began, Kind: lns.EventTunnelUp, Session: lns.SessionInfo{Local: session.Local, Peer: session.Peer, Tunnel: 17, Profile: "north"}},
 		{At: opstest.Began.Add(time.Second), Kind: lns.EventSessionUp, Session: session},
@@ -175,6 +173,9 @@ func TestWatch(t *testing.T) {
 		{At: opstest.Began.Add(4 * time.Second), Kind: lns.EventLost, Detail: "too slow"},
 	}
 	for name, args := range map[string][]string{"watch": nil, "watch_json": {"-o", "json", "--kind", "session-down", "-n", "2"}} {
+		// A node of its own: the watcher before may still be leaving.
+		node := opstest.Sample(2)
+		address := serve(t, node)
 		done := make(chan struct{})
 		go publish(node, events, done)
 		args = append([]string{"session", "watch", "-n", "5"}, args...)
