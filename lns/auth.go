@@ -99,7 +99,7 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 		}
 		s.address = addr
 	}
-	s.grant = g
+	s.terms = termsOf(g)
 	net := link.Network{Local: sh.srv.cfg.Subscriber.LocalAddress, Peer: s.address, DNS: g.DNS, NBNS: g.NBNS, MTU: g.MTU}
 	if !net.DNS[0].IsValid() && !net.DNS[1].IsValid() {
 		net.DNS = sh.srv.cfg.Subscriber.DNS

@@ -32,7 +32,7 @@ type session struct {
 	link     link.Link
 	setup    *setup // until up, or over
 	who      *aaa.Identity
-	grant    *aaa.Grant
+	terms    *terms // nil before the grant
 	address  netip.Addr
 	method   aaa.Method
 	// since is when the session came up: wall clock in Unix nanoseconds, and on the shard's clock.

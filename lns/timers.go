@@ -43,15 +43,15 @@ func orElse(d, other time.Duration) time.Duration {
 }
 
 func (sh *shard) sessionTimeout(s *session) time.Duration {
-	return orElse(s.grant.SessionTimeout, sh.srv.cfg.Subscriber.SessionTimeout)
+	return orElse(s.terms.session, sh.srv.cfg.Subscriber.SessionTimeout)
 }
 
 func (sh *shard) idleTimeout(s *session) time.Duration {
-	return orElse(s.grant.IdleTimeout, sh.srv.cfg.Subscriber.IdleTimeout)
+	return orElse(s.terms.idle, sh.srv.cfg.Subscriber.IdleTimeout)
 }
 
 func (sh *shard) interim(s *session) time.Duration {
-	return orElse(s.grant.Interim, sh.srv.cfg.Subscriber.Interim)
+	return orElse(s.terms.interim, sh.srv.cfg.Subscriber.Interim)
 }
 
 // setTimer arms a session's one timer for its next deadline.
@@ -105,6 +105,7 @@ func (sh *shard) counters(s *session) dataplane.Counters {
 func (sh *shard) sendInterim(s *session) {
 	s.times.interim = deadline(sh.now, sh.interim(s))
 	c := sh.counters(s)
-	u := sh.account(s, aaa.UsageInterim, sh.srv.clock.Wall(), c)
-	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, u, c)})
+	now := sh.srv.clock.Wall()
+	state := sh.account(s, aaa.UsageInterim, now, c)
+	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, state, now, c)})
 }

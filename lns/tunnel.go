@@ -109,11 +109,12 @@ func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
 	if peer == *f.peer.Load() {
 		return true
 	}
+	from := peer // so that only the copy goes to the heap, not the parameter of every datagram
 	if f.profile.FloatPeer {
-		f.peer.Store(&peer)
+		f.peer.Store(&from)
 		return true
 	}
-	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", peer, "lac", *f.peer.Load(), "tunnel", f.id)
+	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", from, "lac", *f.peer.Load(), "tunnel", f.id)
 	return false
 }
 

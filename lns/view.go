@@ -59,8 +59,8 @@ func (sh *shard) info(s *session) SessionInfo {
 		Method: s.method, Address: s.address, CallingStation: w.CallingStation, CalledStation: w.CalledStation,
 		ConnectInfo: w.ConnectInfo, CallSerial: s.serial, MRU: f.profile.MRU,
 	}
-	if s.grant != nil {
-		i.Routes = s.grant.Routes
+	if s.terms != nil {
+		i.Routes = s.terms.routes
 		i.SessionTimeout, i.IdleTimeout, i.Interim = sh.sessionTimeout(s), sh.idleTimeout(s), sh.interim(s)
 	}
 	if s.state != stateDialling {
