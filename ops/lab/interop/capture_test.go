@@ -9,11 +9,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"culvert/ops/lab/proc"
 )
 
 // capture is dumpcap on the link to the guest, for the whole run.
 type capture struct {
-	*daemon
+	*proc.Daemon
 	path string
 }
 
@@ -21,9 +23,9 @@ type capture struct {
 func startCapture(t *testing.T, out string) *capture {
 	t.Helper()
 	c := &capture{path: filepath.Join(out, "l2tp.pcapng")}
-	d, err := startDaemon(out, "dumpcap", "dumpcap", "-q", "-i", linkName, "-f", "ip", "-s", "0", "-B", "16", "-w", c.path)
+	d, err := proc.Start(out, "dumpcap", nil, "dumpcap", "-q", "-i", linkName, "-f", "ip", "-s", "0", "-B", "16", "-w", c.path)
 	must(t, err)
-	c.daemon = d
+	c.Daemon = d
 	must(t, await(20*time.Second, d, func() error {
 		_, err := os.Stat(c.path)
 		return err
@@ -31,14 +33,14 @@ func startCapture(t *testing.T, out string) *capture {
 	return c
 }
 
-// stop ends the capture, after time for what is in its buffers, and makes
+// end ends the capture, after time for what is in its buffers, and makes
 // sure that it saw everything.
-func (c *capture) stop() error {
+func (c *capture) end() error {
 	time.Sleep(time.Second)
-	if err := c.daemon.stop(syscall.SIGINT, 10*time.Second); err != nil {
+	if err := c.Stop(syscall.SIGINT, 10*time.Second); err != nil {
 		return err
 	}
-	log, err := os.ReadFile(c.log)
+	log, err := os.ReadFile(c.Log)
 	if err != nil {
 		return err
 	}

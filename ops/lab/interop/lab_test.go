@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"culvert/ops/lab/guest"
+	"culvert/ops/lab/proc"
 	"culvert/sessiondb/postgres/pgtest"
 )
 
@@ -40,20 +41,11 @@ var (
 type lab struct {
 	out     string
 	guest   *guest.Host
-	radius  *radius
+	radius  radius
 	core    *core
 	capture *capture
-	lns     lns
-	lnsd    *lnsd // lns, if it is one
+	lnsd    *lnsd
 	report  *report
-}
-
-// lns is the server that LACs call.
-type lns interface {
-	// name is the program's.
-	name() string
-	// methods are the authentication methods it knows.
-	methods() []string
 }
 
 // newLab starts everything, the slow things side by side.
@@ -65,35 +57,40 @@ func newLab(t *testing.T) *lab {
 	}
 	must(t, os.MkdirAll(out, 0o755))
 	l := &lab{out: out, report: &report{}}
-	under := os.Getenv(envLNS)
 	bin := t.TempDir()
 	var db *pgtest.Server
 	var slow errgroup.Group
-	if under != "l2tpns" {
-		slow.Go(func() error { return build(bin) })
-		slow.Go(func() (err error) {
-			db, err = pgtest.New()
-			return err
-		})
-	}
+	slow.Go(func() error { return build(bin) })
+	slow.Go(func() (err error) {
+		db, err = pgtest.New()
+		return err
+	})
+	must(t, makeCore())
 	l.startGuest(t)
-	must(t, ip("addr add "+lnsAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
+	must(t, proc.IP("addr add "+lnsAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
 	l.capture = startCapture(t, out)
 	l.core = startCore(t)
-	l.radius = startRADIUS(t, out)
+	l.radius = startRADIUS(t)
 	must(t, prepareGuest(l.guest))
 	err := slow.Wait()
 	if db != nil {
 		t.Cleanup(db.Close)
 	}
 	must(t, err)
-	if under == "l2tpns" {
-		l.lns = startL2TPNS(t, out)
-	} else {
-		l.lnsd = startLNSD(t, out, bin, db)
-		l.lns = l.lnsd
-	}
+	l.lnsd = startLNSD(t, out, bin, db, l.radius)
 	return l
+}
+
+// makeCore gives this namespace the addresses that subscribers reach.
+func makeCore() error {
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
+		return err
+	}
+	return proc.IP(
+		"addr add "+coreAddr+"/32 dev lo",
+		"addr add "+otherCoreAddr+"/32 dev lo",
+		"addr add "+heldCoreAddr+"/32 dev lo",
+	)
 }
 
 // startGuest boots the guest: of this machine's kernel if it has PPP, else User-Mode Linux.
@@ -110,7 +107,7 @@ func (l *lab) startGuest(t *testing.T) {
 	if guest.HostHasPPP() {
 		l.guest, err = guest.StartNative(cfg)
 	} else {
-		must(t, ip("tuntap add "+linkName+" mode tap"))
+		must(t, proc.IP("tuntap add "+linkName+" mode tap"))
 		l.guest, err = guest.StartUML(cfg)
 	}
 	if err != nil {
@@ -189,10 +186,4 @@ func (x *row) refused(column string, step func() error) {
 	if x.check(column, step) {
 		x.marks[column] = "refused"
 	}
-}
-
-// skip leaves a case out, with the reason in the table.
-func (x *row) skip(reason string) {
-	x.note = "skip: " + reason
-	x.t.Skip(reason)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,25 +14,24 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"culvert/aaa/radius/radtest"
+	"culvert/ops/lab/proc"
 	"culvert/sessiondb/postgres/pgtest"
 )
 
 // lnsd is the server under test, with its database and its operator's command.
 type lnsd struct {
-	*daemon
+	*proc.Daemon
 	socket string
 	bin    string
 	db     *pgx.Conn
 }
 
-func (*lnsd) name() string      { return "lnsd" }
-func (*lnsd) methods() []string { return []string{"chap", "pap", "mschapv2"} }
-
 // established is a tunnel's state in the API; one that is closing lingers.
 const established = "TUNNEL_STATE_ESTABLISHED"
 
-// disconnectPort is where Disconnect-Requests go.
-const disconnectPort = 3799
+// disconnectAddr is where Disconnect-Requests go.
+var disconnectAddr = netip.MustParseAddrPort("127.0.0.1:3799")
 
 const lnsdConfig = `node: lns1
 l2tp:
@@ -50,11 +50,11 @@ lacs:
     mru: 1460
 radius:
   auth:
-    servers: [{name: lab, address: "127.0.0.1:1812", secret: %[7]s}]
+    servers: [{name: lab, address: "%[13]s", secret: %[7]s}]
   acct:
-    servers: [{name: lab, address: "127.0.0.1:1813", secret: %[7]s}]
+    servers: [{name: lab, address: "%[14]s", secret: %[7]s}]
   disconnect:
-    listen: 127.0.0.1:%[8]d
+    listen: %[8]s
     clients: [{prefix: 127.0.0.1/32, secret: %[7]s}]
 pools:
   - name: main
@@ -73,7 +73,7 @@ log:
 `
 
 // startLNSD starts a PostgreSQL and lnsd from bin.
-func startLNSD(t *testing.T, out, bin string, db *pgtest.Server) *lnsd {
+func startLNSD(t *testing.T, out, bin string, db *pgtest.Server, aaa radius) *lnsd {
 	t.Helper()
 	// The journal is temporary, and a socket's path must be short.
 	dir, err := os.MkdirTemp("", "lnsd")
@@ -82,16 +82,16 @@ func startLNSD(t *testing.T, out, bin string, db *pgtest.Server) *lnsd {
 	url := db.NewDatabase(t)
 	file := filepath.Join(out, "lnsd.yaml")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, lnsdConfig, lnsAddr, gatewayAddr, securedAddr, heldAddr, tunnelSecret,
-		openAddr, radiusSecret, disconnectPort, pool, dir, url, dir), 0o644))
+		openAddr, radiusSecret, disconnectAddr, pool, dir, url, dir, aaa.Auth, aaa.Acct), 0o644))
 	s := &lnsd{bin: bin, socket: filepath.Join(dir, "lnsd.sock")}
-	s.daemon, err = startDaemon(out, "lnsd", filepath.Join(bin, "lnsd"), "run", "--config", file)
+	s.Daemon, err = proc.Start(out, "lnsd", nil, filepath.Join(bin, "lnsd"), "run", "--config", file)
 	must(t, err)
 	t.Cleanup(func() {
-		if err := s.stop(syscall.SIGTERM, 20*time.Second); err != nil {
+		if err := s.Stop(syscall.SIGTERM, 20*time.Second); err != nil {
 			t.Error(err)
 		}
 	})
-	must(t, await(30*time.Second, s.daemon, func() error {
+	must(t, await(30*time.Second, s.Daemon, func() error {
 		_, err := s.ctl("status")
 		return err
 	}))
@@ -154,7 +154,7 @@ func (s *lnsd) list(what string, into any) error {
 
 // checkRow checks that a call's session is in the database.
 func (s *lnsd) checkRow(c *call, id string) error {
-	return await(2*time.Second, s.daemon, func() error {
+	return await(2*time.Second, s.Daemon, func() error {
 		var user, address string
 		err := s.db.QueryRow(context.Background(),
 			"select user_name, host(address) from sessions where acct_session_id = $1", id).Scan(&user, &address)
@@ -196,7 +196,7 @@ func (s *lnsd) checkHistory(id string, in, out uint64, cause string) error {
 
 // disconnectRequest sends a Disconnect-Request (RFC 5176) with the given
 // attribute, and gives radclient's report of the answer.
-func disconnectRequest(attribute string) (string, error) {
-	return output(15*time.Second, "/bin/sh", "-c", fmt.Sprintf("echo '%s' | radclient -x -r 1 -t 5 127.0.0.1:%d disconnect %s",
-		attribute, disconnectPort, radiusSecret))
+func disconnectRequest(t *testing.T, attribute string) string {
+	t.Helper()
+	return radtest.Radclient(t, disconnectAddr, "disconnect", radiusSecret, attribute)
 }

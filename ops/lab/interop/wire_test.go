@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ const setupLimit = time.Second
 // finish ends the run: what the capture tells of each case and of us, and the table.
 func (l *lab) finish(t *testing.T) {
 	var all []packet
-	err := l.capture.stop()
+	err := errors.Join(l.capture.end(), l.radius.keep(l.out))
 	if err == nil {
 		all, err = l.capture.packets()
 	}
