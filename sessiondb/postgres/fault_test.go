@@ -75,6 +75,7 @@ func (n *node) settled() {
 // TestServerFaults breaks the server while changes go on: Submit never
 // waits, and afterwards the tables have what the journal has.
 func TestServerFaults(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, sessiondb.WriterOptions{})
 	n.Start()
 	n.work(300 * time.Millisecond)
@@ -118,6 +119,7 @@ func TestServerFaults(t *testing.T) {
 // TestServerFaultsOverflow has more changes than memory while the server is
 // stalled.
 func TestServerFaultsOverflow(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, sessiondb.WriterOptions{MaxPending: 200_000})
 	n.Start()
 	n.work(300 * time.Millisecond)
@@ -139,6 +141,7 @@ func TestServerFaultsOverflow(t *testing.T) {
 
 // TestVisibleSoon wants a change in SQL within a second.
 func TestVisibleSoon(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, sessiondb.WriterOptions{})
 	n.Start()
 	n.work(100 * time.Millisecond)
@@ -163,6 +166,7 @@ func TestVisibleSoon(t *testing.T) {
 
 // TestStartsBeforeServer has the server come up after the node.
 func TestStartsBeforeServer(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, sessiondb.WriterOptions{})
 	n.server.Stop()
 	n.Start()
