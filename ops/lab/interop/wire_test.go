@@ -30,7 +30,7 @@ func (l *lab) finish(t *testing.T) {
 		}
 	}
 	summary, err := judge(all)
-	if err != nil {
+	if err = errors.Join(err, unanswered(all)); err != nil {
 		t.Error(err)
 	}
 	text := l.report.table() + "\n" + summary + "\n"
@@ -105,6 +105,34 @@ func judge(all []packet) (summary string, err error) {
 	return summary, err
 }
 
+// unanswered checks that each echo request that came from a subscriber went
+// back to it as one reply.
+func unanswered(all []packet) error {
+	seen := map[string]int{}
+	for _, p := range all {
+		switch {
+		case p.echo == "":
+		case p.reply:
+			seen[p.echo]--
+		default:
+			seen[p.echo]++
+		}
+	}
+	var bad []string
+	for _, p := range all {
+		if p.echo == "" || p.reply || p.src == lnsAddr {
+			continue // ours may be lost by the guest
+		}
+		if seen[p.echo] != 0 {
+			bad = append(bad, fmt.Sprintf("packet %s: %s", p.number, p.echo))
+		}
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("%d echo requests of subscribers have no reply, or two:\n%s", len(bad), strings.Join(bad[:min(20, len(bad))], "\n"))
+	}
+	return nil
+}
+
 // excused tells whether all that is said against a packet is known to be false.
 func excused(p packet) bool {
 	if p.malformed {
@@ -116,6 +144,25 @@ func excused(p packet) bool {
 		}
 	}
 	return false
+}
+
+func TestUnanswered(t *testing.T) {
+	out := packet{src: securedAddr, echo: "a b 1 1"}
+	back := packet{src: lnsAddr, echo: "a b 1 1", reply: true}
+	for _, tt := range []struct {
+		name string
+		all  []packet
+		ok   bool
+	}{
+		{"answered", []packet{out, back}, true},
+		{"lost", []packet{out}, false},
+		{"twice", []packet{out, back, back}, false},
+		{"ours, lost by the guest", []packet{{src: lnsAddr, echo: "b a 1 1"}}, true},
+	} {
+		if err := unanswered(tt.all); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
 }
 
 func TestJudge(t *testing.T) {
