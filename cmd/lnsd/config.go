@@ -147,6 +147,8 @@ type databaseSection struct {
 	// Migrate lets the daemon bring the schema up to date when it connects.
 	Migrate  bool  `yaml:"migrate"`
 	MaxConns int32 `yaml:"max_conns"`
+	// History is how long ended sessions stay in the database.
+	History span `yaml:"history"`
 }
 
 type apiSection struct {
@@ -180,6 +182,7 @@ func defaults() fileConfig {
 	return fileConfig{
 		Plane:      planeSection{Mode: "userspace", Device: "culvert0"},
 		Subscriber: subscriberSection{Interim: span(10 * time.Minute)},
+		Database:   databaseSection{History: span(90 * 24 * time.Hour)},
 		Journal:    journalSection{Dir: "/var/lib/culvert/journal"},
 		API:        apiSection{Socket: "/run/culvert/lnsd.sock", HTTP: "127.0.0.1:9107"},
 		Log:        logSection{Level: "info", Format: "text"},

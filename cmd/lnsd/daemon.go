@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"culvert/aaa/ippool"
@@ -25,6 +26,9 @@ const (
 	accountsEnd = 10 * time.Second
 	databaseEnd = 5 * time.Second
 )
+
+// historyEvery is how often the database's session history is trimmed.
+const historyEvery = 6 * time.Hour
 
 // daemon is everything that runs, in the order it was started.
 type daemon struct {
@@ -79,7 +83,37 @@ func (d *daemon) startStores() error {
 	d.writer = sessiondb.NewWriter(d.openDatabase, j, sessiondb.WriterOptions{Log: d.log})
 	d.writer.Start()
 	d.onAbort(func() { d.closing("database", within(databaseEnd, d.writer.Close)) })
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { d.maintain(ctx) })
+	d.onAbort(func() { cancel(); done.Wait() })
 	return nil
+}
+
+// maintain keeps the session history to what the configuration wants kept. A
+// database that is away is asked again the next time.
+func (d *daemon) maintain(ctx context.Context) {
+	every := time.NewTicker(historyEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		}
+		if err := d.maintainOnce(ctx); err != nil && ctx.Err() == nil {
+			d.log.Warn("database: the session history could not be trimmed", "err", err)
+		}
+	}
+}
+
+func (d *daemon) maintainOnce(ctx context.Context) error {
+	s, err := postgres.Open(ctx, d.postgres())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.MaintainHistory(ctx, time.Duration(d.set.file.Database.History))
 }
 
 // openDatabase connects; a database that is away is tried again by the
@@ -90,9 +124,11 @@ func (d *daemon) openDatabase(ctx context.Context) (sessiondb.Store, error) {
 			return nil, err
 		}
 	}
-	return postgres.Open(ctx, postgres.Config{
-		ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns,
-	})
+	return postgres.Open(ctx, d.postgres())
+}
+
+func (d *daemon) postgres() postgres.Config {
+	return postgres.Config{ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns}
 }
 
 func (d *daemon) startAAA() error {
