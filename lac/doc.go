@@ -1,6 +1,7 @@
 // Package lac is the LAC role of L2TP (RFC 2661): it opens tunnels to an LNS,
 // places incoming calls in them, hands the PPP frames of the calls to its
-// user and ends them again. A simulator puts a PPP client behind the calls; tunnel
+// user and ends them again. Should the LNS open a tunnel at the same time, the tie
+// breakers decide which of the two lives. A simulator puts a PPP client behind the calls; tunnel
 // switching puts sessions of other tunnels there.
 //
 // An Engine is a step machine: it owns many tunnels and their calls, takes

@@ -131,6 +131,10 @@ func (e *Engine) Receive(now time.Duration, sock uint16, from netip.AddrPort, da
 		e.stats.Malformed++
 		return
 	}
+	if h.Control && h.TunnelID == 0 {
+		e.sccrq(now, sock, from, payload, datagram)
+		return
+	}
 	if int(h.TunnelID) >= len(e.tunnels) || e.tunnels[h.TunnelID] == nil {
 		e.stats.NoTunnel++
 		return
@@ -144,11 +148,7 @@ func (e *Engine) Receive(now time.Duration, sock uint16, from netip.AddrPort, da
 		e.data(now, t, h, payload)
 		return
 	}
-	fx := e.take()
-	if err := t.l2tp.Receive(now, datagram, &fx.tunnel); err != nil {
-		e.stats.Dropped++
-	}
-	e.settle(now, t, fx)
+	e.input(now, t, datagram)
 }
 
 func (e *Engine) data(now time.Duration, t *Tunnel, h l2tp.Header, payload []byte) {

@@ -14,6 +14,7 @@ type Tunnel struct {
 	User any
 
 	engine  *Engine
+	cfg     *l2tp.TunnelConfig
 	l2tp    *l2tp.Tunnel
 	sock    uint16
 	peer    netip.AddrPort
@@ -35,7 +36,7 @@ func (e *Engine) Open(now time.Duration, sock uint16, peer netip.AddrPort, cfg *
 	if id == 0 {
 		return nil, ErrNoTunnelID
 	}
-	t := &Tunnel{engine: e, sock: sock, peer: peer, l2tp: l2tp.NewTunnel(l2tp.RoleLAC, id, cfg)}
+	t := &Tunnel{engine: e, cfg: cfg, sock: sock, peer: peer, l2tp: l2tp.NewTunnel(l2tp.RoleLAC, id, cfg)}
 	e.tunnels = put(e.tunnels, id, t)
 	e.open++
 	fx := e.take()
@@ -56,7 +57,7 @@ func (e *Engine) Stop(now time.Duration, t *Tunnel, r l2tp.Result) {
 
 func (e *Engine) tunnelDown(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 	t.down = true
-	t.stopped = ev.Local && ev.Reason != l2tp.ReasonTimeout
+	t.stopped = ev.Local && ev.Reason != l2tp.ReasonTimeout && ev.Reason != l2tp.ReasonTie
 	t.peerEnd = !ev.Local && ev.Reason != l2tp.ReasonTimeout
 	end := End{Local: ev.Local && ev.Reason == l2tp.ReasonLocal, Tunnel: true, Reason: ev.Reason, Result: ev.Result, Err: ev.Err}
 	for _, c := range t.calls {
@@ -141,3 +142,7 @@ func (t *Tunnel) PeerName() string { return t.l2tp.PeerName() }
 
 // Peer is where the LNS's end is.
 func (t *Tunnel) Peer() netip.AddrPort { return t.peer }
+
+// Opened says whether this end's SCCRQ made the tunnel; else the peer's did, which
+// crossed it and had the lower tie breaker.
+func (t *Tunnel) Opened() bool { return t.l2tp.Role() == l2tp.RoleLAC }

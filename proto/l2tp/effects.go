@@ -55,11 +55,12 @@ const (
 	ReasonVersion                    // the peer speaks another protocol version
 	ReasonProtocol                   // a message that is malformed or out of place
 	ReasonOverflow                   // the send queue is full: the peer acknowledges too slowly
+	ReasonTie                        // the peer's SCCRQ crossed ours and won (Tunnel.Collide)
 )
 
 var reasonNames = [...]string{
 	ReasonLocal: "local", ReasonPeer: "peer", ReasonTimeout: "timeout", ReasonAuth: "authentication",
-	ReasonVersion: "version", ReasonProtocol: "protocol error", ReasonOverflow: "send queue full",
+	ReasonVersion: "version", ReasonProtocol: "protocol error", ReasonOverflow: "send queue full", ReasonTie: "tie breaker",
 }
 
 // String returns the reason in a word or two.

@@ -40,7 +40,10 @@ type TunnelConfig struct {
 	// FramingCap: sync and async. BearerCap goes out unless 0.
 	FramingCap uint32
 	BearerCap  uint32
-	// TieBreaker goes out in the SCCRQ unless 0.
+	// OneTunnel sends a Tie Breaker in the SCCRQ, drawn from Rand: should the peer open a
+	// tunnel at the same time, one of the two goes; see Collide. TieBreaker, unless
+	// 0, is sent in place of a drawn one.
+	OneTunnel  bool
 	TieBreaker uint64
 	// AcceptUnknownMandatory accepts messages with an unknown AVP that has the M
 	// bit set, against RFC 2661 section 4.1, for LACs that need it.
@@ -98,6 +101,7 @@ type handshake struct {
 	challenged bool     // we sent it
 	response   [16]byte // our answer to the peer's
 	answer     bool     // the peer sent a challenge
+	tie        uint64   // our Tie Breaker, 0 for none
 }
 
 // NewTunnel returns an idle Tunnel. localID is not 0 and not in use. cfg is

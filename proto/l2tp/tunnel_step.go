@@ -16,7 +16,9 @@ func (t *Tunnel) step(now time.Duration, in tunnelInput, m *Message, why cause, 
 	case actIgnore:
 		t.late(m)
 	case actSendSCCRQ:
-		err = t.start(now, MessageSCCRQ, fx)
+		if err = t.drawTie(); err == nil {
+			err = t.start(now, MessageSCCRQ, fx)
+		}
 	case actSendSCCRP:
 		t.learn(m)
 		err = t.start(now, MessageSCCRP, fx)
@@ -30,6 +32,8 @@ func (t *Tunnel) step(now time.Duration, in tunnelInput, m *Message, why cause, 
 		}
 	case actSendStop, actCleanUp:
 		t.down(now, cell.action == actSendStop, was, why, fx)
+	case actDiscard:
+		t.discard(why, fx)
 	}
 	if err != nil {
 		t.step(now, inClose, nil, cause{
@@ -67,7 +71,7 @@ func (t *Tunnel) start(now time.Duration, typ MessageType, fx *Effects) error {
 		Type: typ, ProtocolVersion: ProtocolVersion1,
 		HostName: []byte(t.cfg.HostName), VendorName: []byte(t.cfg.VendorName),
 		FramingCap: t.cfg.FramingCap, BearerCap: t.cfg.BearerCap, FirmwareRevision: t.cfg.FirmwareRevision,
-		AssignedTunnelID: t.localID, ReceiveWindow: uint16(t.cfg.Control.window()), TieBreaker: t.cfg.TieBreaker,
+		AssignedTunnelID: t.localID, ReceiveWindow: uint16(t.cfg.Control.window()), TieBreaker: t.hand.tie,
 	}
 	if m.FramingCap == 0 {
 		m.FramingCap = FramingSync | FramingAsync
@@ -76,7 +80,7 @@ func (t *Tunnel) start(now time.Duration, typ MessageType, fx *Effects) error {
 	m.setIf(m.BearerCap != 0, AVPBearerCap)
 	m.setIf(m.FirmwareRevision != 0, AVPFirmwareRevision)
 	m.setIf(len(m.VendorName) > 0, AVPVendorName)
-	m.setIf(m.TieBreaker != 0 && typ == MessageSCCRQ, AVPTieBreaker)
+	m.setIf(m.TieBreaker != 0, AVPTieBreaker)
 	if len(t.cfg.Secret) > 0 && !t.cfg.NoChallenge {
 		if _, err := io.ReadFull(t.cfg.Rand, t.hand.challenge[:]); err != nil {
 			return err

@@ -15,6 +15,8 @@ const (
 	inCall                        // a call message
 	inBad                         // a message that clears the control connection
 	inClose                       // administrative close, or a failure here
+	inTieWon                      // the peer's SCCRQ crossed ours, whose tie breaker wins
+	inTieLost                     // or does not
 	tunnelInputs
 )
 
@@ -30,6 +32,7 @@ const (
 	actCall                   // hand the call message to the owner
 	actSendStop               // send StopCCN, clean up
 	actCleanUp                // acknowledge, clean up
+	actDiscard                // clean up, silently
 )
 
 // tunnelStep is one cell: what to do, and the state after it.
@@ -41,9 +44,9 @@ type tunnelStep struct {
 // tunnelTable is RFC 2661 section 7.2.1. The RFC's idle is two states here:
 // TunnelIdle before the connection, TunnelStopping after it, so that a StopCCN
 // can be repeated and acknowledged (section 5.7). Cells that the RFC leaves out
-// are a message out of place, which clears the connection. An SCCRQ that meets
-// ours in wait-ctl-reply is such a cell: the owner sees to tie breakers, for
-// the two connections are two Tunnels.
+// are a message out of place, which clears the connection. An SCCRQ for this
+// very tunnel in wait-ctl-reply is such a cell; one that crosses ours goes to id 0,
+// and its owner asks Collide, for the two connections are two Tunnels.
 var tunnelTable = [...][tunnelInputs]tunnelStep{
 	TunnelIdle: {
 		inOpen:     {actSendSCCRQ, TunnelWaitReply},
@@ -57,6 +60,8 @@ var tunnelTable = [...][tunnelInputs]tunnelStep{
 		inCall:     {actCleanUp, TunnelStopping},
 		inBad:      {actCleanUp, TunnelStopping},
 		inClose:    {actCleanUp, TunnelStopping},
+		inTieWon:   {actIgnore, TunnelIdle},
+		inTieLost:  {actIgnore, TunnelIdle},
 	},
 	TunnelWaitReply: {
 		inOpen:     {actIgnore, TunnelWaitReply},
@@ -70,6 +75,8 @@ var tunnelTable = [...][tunnelInputs]tunnelStep{
 		inCall:     {actSendStop, TunnelStopping},
 		inBad:      {actSendStop, TunnelStopping},
 		inClose:    {actSendStop, TunnelStopping},
+		inTieWon:   {actIgnore, TunnelWaitReply},
+		inTieLost:  {actDiscard, TunnelStopping},
 	},
 	TunnelWaitConn: {
 		inOpen:     {actIgnore, TunnelWaitConn},
@@ -83,6 +90,8 @@ var tunnelTable = [...][tunnelInputs]tunnelStep{
 		inCall:     {actSendStop, TunnelStopping},
 		inBad:      {actSendStop, TunnelStopping},
 		inClose:    {actSendStop, TunnelStopping},
+		inTieWon:   {actIgnore, TunnelWaitConn},
+		inTieLost:  {actIgnore, TunnelWaitConn},
 	},
 	TunnelEstablished: {
 		inOpen:     {actIgnore, TunnelEstablished},
@@ -96,6 +105,8 @@ var tunnelTable = [...][tunnelInputs]tunnelStep{
 		inCall:     {actCall, TunnelEstablished},
 		inBad:      {actSendStop, TunnelStopping},
 		inClose:    {actSendStop, TunnelStopping},
+		inTieWon:   {actIgnore, TunnelEstablished},
+		inTieLost:  {actIgnore, TunnelEstablished},
 	},
 	// Whatever still comes is acknowledged by Control and has no meaning.
 	TunnelStopping: {
@@ -110,6 +121,8 @@ var tunnelTable = [...][tunnelInputs]tunnelStep{
 		inCall:     {actIgnore, TunnelStopping},
 		inBad:      {actIgnore, TunnelStopping},
 		inClose:    {actIgnore, TunnelStopping},
+		inTieWon:   {actIgnore, TunnelStopping},
+		inTieLost:  {actIgnore, TunnelStopping},
 	},
 }
 

@@ -13,11 +13,13 @@ var tunnelInputNames = map[string]tunnelInput{
 	"open": inOpen, "SCCRQ": inSCCRQ, "SCCRP": inSCCRP, "SCCCN": inSCCCN,
 	"bad SCCRQ": inBadSCCRQ, "bad SCCRP": inBadSCCRP, "bad SCCCN": inBadSCCCN,
 	"StopCCN": inStopCCN, "call": inCall, "bad": inBad, "close": inClose,
+	"tie won": inTieWon, "tie lost": inTieLost,
 }
 
 var tunnelActionNames = map[tunnelAction]string{
 	actIgnore: "nothing", actSendSCCRQ: "send SCCRQ", actSendSCCRP: "send SCCRP", actSendSCCCN: "send SCCCN, up",
 	actUp: "up", actCall: "call", actSendStop: "send StopCCN, down", actCleanUp: "down",
+	actDiscard: "down",
 }
 
 // TestTunnelTable compares every cell with RFC 2661 section 7.2.1 as testdata
@@ -146,6 +148,8 @@ func tunnelDoes(t *testing.T, state TunnelState, in tunnelInput) (string, Tunnel
 		tun.Open(0, &fx)
 	case inClose:
 		tun.Stop(0, Result{Code: StopGeneral}, &fx)
+	case inTieWon, inTieLost:
+		collide(tun, in == inTieWon, &fx)
 	default:
 		receive(t, tun, tunnelMessage(tun, in), &fx)
 	}
