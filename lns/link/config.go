@@ -61,6 +61,8 @@ type Config struct {
 	// open; SetupTimeout the time from Start, or from a renegotiation, to up,
 	// the owner's decision included.
 	AuthTimeout, SetupTimeout time.Duration
+	// Proxy is what becomes of a LAC's own negotiation.
+	Proxy ProxyPolicy
 	// RejectPFC and RejectACFC refuse the peer's wish to get frames
 	// with a short protocol, or without address and control (RFC 1661 sections 6.5 and 6.6).
 	RejectPFC, RejectACFC bool
@@ -89,6 +91,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("link: restart timer from %v to %v: want positive times, the first not the longer", c.RestartFirst, c.Restart)
 	case c.AuthTimeout < 0 || c.SetupTimeout < 0:
 		return fmt.Errorf("link: timeouts %v and %v: want positive times", c.AuthTimeout, c.SetupTimeout)
+	case c.Proxy > ProxyAlways:
+		return fmt.Errorf("link: proxy policy %d is none of those from %d to %d", c.Proxy, ProxyOnMismatch, ProxyAlways)
 	case len(c.Name) > 255:
 		return fmt.Errorf("link: name has %d octets; want at most 255", len(c.Name))
 	}

@@ -30,6 +30,9 @@ const (
 	ReasonSetupTimeout
 	// ReasonLocal: the owner called Close.
 	ReasonLocal
+	// ReasonProxyMismatch: under ProxyStrict, the LAC's negotiation is not
+	// what we would have agreed to.
+	ReasonProxyMismatch
 )
 
 // reasonNames are the Reasons in words, for logs and metric labels.
@@ -38,6 +41,7 @@ var reasonNames = [...]string{
 	ReasonAuthFailed: "auth-failed", ReasonAuthRefused: "auth-refused", ReasonAuthTimeout: "auth-timeout",
 	ReasonLCPTimeout: "lcp-timeout", ReasonLCPFailed: "lcp-failed", ReasonIPCPFailed: "ipcp-failed",
 	ReasonLoop: "loop", ReasonSetupTimeout: "setup-timeout", ReasonLocal: "local",
+	ReasonProxyMismatch: "proxy-mismatch",
 }
 
 // String gives a short name, fit for a log or a metric's label.
@@ -110,9 +114,11 @@ type Effects struct {
 	// Restarted says that a link that was up renegotiates: packets stop
 	// until Up comes again, or Down.
 	Restarted bool
-	// Down says that the link ended, with its Reason. It comes once.
+	// Down says that the link ended, with its Reason. It comes once. Detail
+	// says more where there is more to say.
 	Down   bool
 	Reason Reason
+	Detail string
 
 	// headroom octets are kept free before each frame.
 	headroom int
@@ -142,7 +148,7 @@ func (fx *Effects) Reset() {
 // Next forgets everything but the frames, so that steps of several links
 // share one arena.
 func (fx *Effects) Next() {
-	fx.Auth, fx.Up, fx.Restarted, fx.Down, fx.Reason = nil, false, false, false, ReasonNone
+	fx.Auth, fx.Up, fx.Restarted, fx.Down, fx.Reason, fx.Detail = nil, false, false, false, ReasonNone, ""
 }
 
 // Whole is Frames[i] with its headroom before it: the same memory.

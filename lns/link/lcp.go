@@ -192,7 +192,8 @@ func (l *Link) lcpUp(now time.Duration, fx *Effects) {
 func (l *Link) agree() {
 	n := l.neg
 	l.magic, l.accm = n.want.Magic, n.peer.ACCM
-	l.acfc, l.pfc = n.peer.ACFC, n.peer.PFC
+	// A LAC may have agreed in our name to what is refused here.
+	l.acfc, l.pfc = n.peer.ACFC && !l.cfg.RejectACFC, n.peer.PFC && !l.cfg.RejectPFC
 	l.peerMRU = ppp.DefaultMRU
 	if n.peer.MRU != 0 {
 		l.peerMRU = n.peer.MRU

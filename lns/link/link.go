@@ -74,10 +74,10 @@ type negotiation struct {
 	noAddress, nagged, heardIPCP bool
 }
 
-// Start begins the link. rnd gives unpredictable octets and is kept. With a
-// proxy that is consistent and fits cfg, LCP is taken as negotiated, and
-// proxied credentials come in fx.Auth at once; otherwise, or with nil, LCP
-// is negotiated with the peer. cfg has passed Validate.
+// Start begins the link. rnd gives unpredictable octets and is kept. Of a
+// proxy is taken what cfg.Proxy says: LCP as negotiated, and proxied
+// credentials in fx.Auth at once; with the rest, or with nil, the link
+// begins as if there were none. cfg has passed Validate.
 func (l *Link) Start(now time.Duration, cfg *Config, rnd io.Reader, proxy *Proxy, fx *Effects) {
 	*l = Link{cfg: cfg, rnd: rnd, phase: PhaseLCP, peerMRU: ppp.DefaultMRU}
 	l.renew(now)

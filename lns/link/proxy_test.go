@@ -43,13 +43,13 @@ func TestProxy(t *testing.T) {
 		"no authentication":      {Proxy{LastSent: lcp(ppp.LCPConfig{}), LastReceived: peer}, nil, 0, false, false},
 		"authentication unasked": {Proxy{LastSent: chap, LastReceived: peer}, func(c *Config) { c.Auth = nil }, 0, false, false},
 		"EAP":                    {Proxy{LastSent: lcp(ppp.LCPConfig{Auth: ppp.Auth{Protocol: ppp.ProtocolEAP}}), LastReceived: peer}, nil, 0, false, false},
-		"CHAP as PAP":            {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthPAP, AuthResponse: r16}, nil, 0, false, false},
-		"PAP as CHAP":            {Proxy{LastSent: lcp(ppp.LCPConfig{Auth: ppp.AuthPAP}), LastReceived: peer, AuthType: ProxyAuthCHAP, AuthChallenge: r16, AuthResponse: r16}, nil, 0, false, false},
-		"PAP without password":   {Proxy{LastSent: lcp(ppp.LCPConfig{Auth: ppp.AuthPAP}), LastReceived: peer, AuthType: ProxyAuthPAP}, nil, 0, false, false},
-		"CHAP, no challenge":     {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthCHAP, AuthResponse: r16}, nil, 0, false, false},
-		"CHAP, short response":   {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthCHAP, AuthChallenge: r16, AuthResponse: r16[:8]}, nil, 0, false, false},
-		"textual":                {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthTextual, AuthResponse: r16}, nil, 0, false, false},
-		"MS-CHAPv1":              {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthMSCHAPv1, AuthResponse: r49}, nil, 0, false, false},
+		"CHAP as PAP":            {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthPAP, AuthResponse: r16}, nil, MethodCHAP, true, false},
+		"PAP as CHAP":            {Proxy{LastSent: lcp(ppp.LCPConfig{Auth: ppp.AuthPAP}), LastReceived: peer, AuthType: ProxyAuthCHAP, AuthChallenge: r16, AuthResponse: r16}, nil, MethodPAP, true, false},
+		"PAP without password":   {Proxy{LastSent: lcp(ppp.LCPConfig{Auth: ppp.AuthPAP}), LastReceived: peer, AuthType: ProxyAuthPAP}, nil, MethodPAP, true, false},
+		"CHAP, no challenge":     {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthCHAP, AuthResponse: r16}, nil, MethodCHAP, true, false},
+		"CHAP, short response":   {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthCHAP, AuthChallenge: r16, AuthResponse: r16[:8]}, nil, MethodCHAP, true, false},
+		"textual":                {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthTextual, AuthResponse: r16}, nil, MethodCHAP, true, false},
+		"MS-CHAPv1":              {Proxy{LastSent: chap, LastReceived: peer, AuthType: ProxyAuthMSCHAPv1, AuthResponse: r49}, nil, MethodCHAP, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := *testConfig(t, MethodCHAP, MethodPAP, MethodMSCHAPv2)
@@ -70,4 +70,76 @@ func TestProxy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProxyPolicies says what each policy does with a proxy that is as it
+// should be, with one that has a flaw to live with, and with bad ones.
+func TestProxyPolicies(t *testing.T) {
+	lcp := func(c ppp.LCPConfig) []byte { return c.Append(nil) }
+	good := Proxy{
+		LastSent: lcp(ppp.LCPConfig{MRU: 1400, Auth: ppp.AuthCHAP, Magic: 7}), LastReceived: lcp(ppp.LCPConfig{Magic: 9}),
+		AuthType: ProxyAuthCHAP, AuthChallenge: []byte("c"), AuthResponse: make([]byte, 16),
+	}
+	change := func(f func(*Proxy)) Proxy {
+		p := good
+		f(&p)
+		return p
+	}
+	proxies := map[string]Proxy{
+		"good":        good,
+		"large MRU":   change(func(p *Proxy) { p.LastSent = lcp(ppp.LCPConfig{Auth: ppp.AuthCHAP}) }),
+		"compression": change(func(p *Proxy) { p.LastReceived = lcp(ppp.LCPConfig{PFC: true}) }),
+		"both": change(func(p *Proxy) {
+			p.LastSent, p.LastReceived = lcp(ppp.LCPConfig{Auth: ppp.AuthCHAP}), lcp(ppp.LCPConfig{ACFC: true})
+		}),
+		"same magic": change(func(p *Proxy) { p.LastReceived = lcp(ppp.LCPConfig{Magic: 7}) }),
+		"two flaws": change(func(p *Proxy) {
+			p.LastSent, p.LastReceived = lcp(ppp.LCPConfig{Auth: ppp.AuthCHAP}), lcp(ppp.LCPConfig{MRU: 64})
+		}),
+		"half":     change(func(p *Proxy) { p.LastReceived = nil }),
+		"bad auth": change(func(p *Proxy) { p.AuthType = ProxyAuthTextual }),
+	}
+	// What the link does: takes it all, takes LCP and asks, negotiates, or ends.
+	want := map[string][4]string{ // on-mismatch, accept, strict, always
+		"good":        {"take", "take", "take", "lcp"},
+		"large MRU":   {"lcp", "take", "end", "lcp"},
+		"compression": {"lcp", "take", "end", "lcp"},
+		"both":        {"lcp", "take", "end", "lcp"},
+		"same magic":  {"lcp", "lcp", "end", "lcp"},
+		"two flaws":   {"lcp", "lcp", "end", "lcp"},
+		"half":        {"lcp", "lcp", "end", "lcp"},
+		"bad auth":    {"ask", "ask", "end", "lcp"},
+	}
+	for name, p := range proxies {
+		for policy := ProxyOnMismatch; policy <= ProxyAlways; policy++ {
+			cfg := *testConfig(t, MethodCHAP)
+			cfg.MRU, cfg.RejectPFC, cfg.RejectACFC, cfg.Proxy = 1492, true, true, policy
+			if err := cfg.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			var l Link
+			fx := NewEffects(0)
+			l.Start(0, &cfg, seeded(1), &p, fx)
+			if got := proxyOutcome(&l, fx); got != want[name][policy] {
+				t.Errorf("%s under policy %d: %s, want %s", name, policy, got, want[name][policy])
+			}
+			if l.ACFC() || l.PFC() {
+				t.Errorf("%s under policy %d: compresses though that is refused", name, policy)
+			}
+		}
+	}
+}
+
+func proxyOutcome(l *Link, fx *Effects) string {
+	switch {
+	case fx.Down && fx.Reason == ReasonProxyMismatch && fx.Detail != "" && len(fx.Frames) == 0:
+		return "end"
+	case l.Phase() == PhaseLCP && len(fx.Frames) == 1:
+		return "lcp"
+	case fx.Auth != nil && len(fx.Frames) == 0:
+		return "take"
+	case l.Phase() == PhaseAuthenticating && fx.Auth == nil && len(fx.Frames) == 1:
+		return "ask"
+	}
+	return "something else"
 }

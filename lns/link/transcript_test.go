@@ -152,6 +152,8 @@ func (s *script) config(fields []string) {
 			s.cfg.EchoFailures = int(s.number(value))
 		case "setup":
 			s.cfg.SetupTimeout = s.duration(value)
+		case "proxy":
+			s.cfg.Proxy = map[string]ProxyPolicy{"accept": ProxyAccept, "strict": ProxyStrict, "always": ProxyAlways}[value]
 		case "rejectpfc":
 			s.cfg.RejectPFC = true
 		case "rejectacfc":
@@ -246,7 +248,7 @@ func (s *script) show() {
 	}
 	if s.fx.Down {
 		s.downs++
-		s.note("down " + s.fx.Reason.String())
+		s.note(strings.TrimSpace("down " + s.fx.Reason.String() + " " + s.fx.Detail))
 	}
 	s.fx.Reset()
 }
