@@ -24,8 +24,8 @@ type acceptor struct {
 	known map[acceptKey]uint16
 	// refusals are paced: a flood of SCCRQs from nowhere is not worth a
 	// flood of answers.
-	refused    int
-	refusedSec time.Duration
+	refused   int
+	refusedIn time.Duration
 }
 
 // refusalID is the Assigned Tunnel ID in a StopCCN of a tunnel that never
@@ -105,8 +105,8 @@ func (sh *shard) tunnelAdmission(p *profile) string {
 // LAC's retransmission is answered in the same way.
 func (sh *shard) refuseTunnel(listener uint16, peer netip.AddrPort, m *l2tp.Message, r l2tp.Result) {
 	a := sh.accept
-	if sec := sh.now.Truncate(time.Second); sec != a.refusedSec {
-		a.refusedSec, a.refused = sec, 0
+	if sec := sh.now.Truncate(time.Second); sec != a.refusedIn {
+		a.refusedIn, a.refused = sec, 0
 	}
 	if a.refused++; a.refused > maxRefusals {
 		return

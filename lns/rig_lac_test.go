@@ -109,12 +109,6 @@ func (l *rigLAC) dialAs(id uint16, serial uint32, user string, change func(*l2tp
 	return c
 }
 
-// forget takes a call that is over away, so that its id may be used again.
-func (l *rigLAC) forget(c *rigCall) {
-	delete(l.calls, c.call.LocalID())
-	l.order = slices.DeleteFunc(l.order, func(o *rigCall) bool { return o == c })
-}
-
 var subscriberConfig = subscriber.DefaultConfig()
 
 func (l *rigLAC) receive(b []byte) {
