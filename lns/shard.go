@@ -41,6 +41,11 @@ type shard struct {
 	out     []dataplane.Datagram
 	events  []Event
 
+	// unkept are changes that the journal has refused. They are older than
+	// changes, and tried again at retryAt.
+	unkept  []sessiondb.Change
+	retryAt time.Duration
+
 	// Messages to this same shard, delivered before the step ends.
 	local []message
 
@@ -161,31 +166,6 @@ func (sh *shard) flush() {
 		clear(sh.events)
 		sh.events = sh.events[:0]
 	}
-}
-
-// commit journals the step's changes. A journal that fails (a full disk) does
-// not stop the service: established sessions matter more than their records,
-// and the failure is logged and counted for the operator to act on.
-func (sh *shard) commit() {
-	if len(sh.changes) == 0 {
-		return
-	}
-	if err := sh.srv.cfg.Journal.Apply(context.Background(), sh.changes); err != nil {
-		sh.stats.journalErrors++
-		sh.log.Error("journal: state of this node is not being kept; look at its disk", "err", err, "changes", len(sh.changes))
-	}
-	// Before the ledger, which drops a record's entry once it is acknowledged:
-	// the sink must not see the drop first.
-	if sh.srv.cfg.Sink != nil {
-		sh.srv.cfg.Sink.Submit(sh.changes)
-	}
-	if len(sh.usages) > 0 {
-		sh.srv.cfg.Ledger.Submit(sh.usages)
-		clear(sh.usages)
-		sh.usages = sh.usages[:0]
-	}
-	clear(sh.changes)
-	sh.changes = sh.changes[:0]
 }
 
 // emit queues datagrams for the peer of a tunnel.

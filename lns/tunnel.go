@@ -21,6 +21,8 @@ type tunnelFacts struct {
 	profile  *profile
 	// peer is where the LAC is; it moves only where the profile lets it.
 	peer atomic.Pointer[netip.AddrPort]
+	// moved says that the tunnel's shard is about to hear of a move of peer.
+	moved atomic.Bool
 
 	peerID     uint16
 	peerName   string
@@ -101,21 +103,6 @@ func (sh *shard) control(listener uint16, peer netip.AddrPort, h l2tp.Header, b 
 		return
 	}
 	sh.tunnelInput(t, b)
-}
-
-// fromPeer says whether a datagram for a tunnel came from its LAC. Where the
-// profile lets the LAC move, the tunnel follows.
-func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
-	if peer == *f.peer.Load() {
-		return true
-	}
-	from := peer // so that only the copy goes to the heap, not the parameter of every datagram
-	if f.profile.FloatPeer {
-		f.peer.Store(&from)
-		return true
-	}
-	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", from, "lac", *f.peer.Load(), "tunnel", f.id)
-	return false
 }
 
 // tunnelInput lets the control connection take a datagram and carries out what it wants.

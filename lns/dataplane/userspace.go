@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -146,17 +147,27 @@ func (p *userspace) add(v *Session) {
 	}
 	s.set(v, p.takePeer(v.Peer))
 	p.dropPeer(oldPeer)
-	after := s.prefixes()
+	p.route(s, before, s.prefixes())
+	if oldPeer == nil {
+		p.sessions.put(s)
+	}
+}
+
+// route gives s the prefixes after in place of those before. Where nothing changes no
+// packet on its way finds the prefixes gone for a moment. Under mu.
+func (p *userspace) route(s *session, before, after []netip.Prefix) {
+	same := slices.Equal(before, after)
 	for _, r := range before {
-		p.routes.remove(r, s)
-		p.router.remove(r)
+		if !same {
+			p.routes.remove(r, s)
+			p.router.remove(r)
+		}
 	}
 	for _, r := range after {
 		p.routes.put(r, s)
-		p.router.add(r)
-	}
-	if oldPeer == nil {
-		p.sessions.put(s)
+		if !same {
+			p.router.add(r)
+		}
 	}
 }
 
