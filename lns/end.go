@@ -44,8 +44,11 @@ func (sh *shard) drop(s *session, cause Cause, detail string) {
 }
 
 // linkDown follows the end of a session's link.
-func (sh *shard) linkDown(s *session, r link.Reason) {
-	sh.begin(s, linkCauses[r], r.String())
+func (sh *shard) linkDown(s *session, r link.Reason, detail string) {
+	if detail == "" {
+		detail = r.String()
+	}
+	sh.begin(s, linkCauses[r], detail)
 	sh.finish(s, true)
 }
 
@@ -62,6 +65,7 @@ var linkCauses = map[link.Reason]Cause{
 	link.ReasonLoop:          CauseLoop,
 	link.ReasonSetupTimeout:  CauseSetupTimeout,
 	link.ReasonLocal:         CauseAdminReset,
+	link.ReasonProxyMismatch: CauseNegotiationFailed,
 }
 
 // begin makes a session's end final: from here on it forwards and accounts

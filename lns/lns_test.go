@@ -79,6 +79,12 @@ func TestEnds(t *testing.T) {
 			c.client.Close(r.clock.now, &fx)
 			c.effects(&fx)
 		}, time.Second, CauseUserRequest, 3},
+		{"subscriber, and the LAC clears the call", nil, nil, func(r *rig, _ *rigLAC, c *rigCall) {
+			var fx subscriber.Effects
+			c.client.Close(r.clock.now, &fx)
+			c.effects(&fx)
+			c.hangUp()
+		}, time.Second, CauseUserRequest, 0},
 		{"carrier lost", nil, nil, func(_ *rig, _ *rigLAC, c *rigCall) { c.hangUp() }, time.Second, CauseLACCarrierLost, 0},
 		{"tunnel stopped by the LAC", nil, nil, func(r *rig, l *rigLAC, _ *rigCall) {
 			l.t.Stop(r.clock.now, l2tp.Result{Code: l2tp.StopShutdown}, &l.fx)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"culvert/lns/link"
 )
 
 func testProfile(name string, change func(*LACProfile)) LACProfile {
@@ -102,6 +104,14 @@ func TestEveryCauseHasItsFacts(t *testing.T) {
 	}
 	if causeCount.String() != "none" {
 		t.Errorf("a cause out of range is %q", causeCount)
+	}
+}
+
+func TestEveryReasonOfALinkIsACause(t *testing.T) {
+	for r := link.ReasonNone + 1; r.String() != "unknown"; r++ {
+		if linkCauses[r] == CauseNone {
+			t.Errorf("%v has no cause", r)
+		}
 	}
 }
 

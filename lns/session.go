@@ -127,10 +127,13 @@ func (sh *shard) callEffects(s *session, fx *l2tp.CallEffects) {
 	}
 }
 
-// cdn ends a session because the LAC says so.
+// cdn ends a session because the LAC says so. A LAC also clears the call of a
+// subscriber who has just said goodbye: the cause is then the goodbye.
 func (sh *shard) cdn(s *session, m *l2tp.Message) {
 	cause := CauseLACDisconnect
-	if m.Result.Code == l2tp.CDNLostCarrier {
+	if r := s.link.Ending(); r != link.ReasonNone {
+		cause = linkCauses[r]
+	} else if m.Result.Code == l2tp.CDNLostCarrier {
 		cause = CauseLACCarrierLost
 	}
 	sh.drop(s, cause, m.Result.CDN())
@@ -201,10 +204,10 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 	first := len(fx.Frames)
 	f(fx)
 	sh.emitFrames(s, first)
-	auth, up, down, reason := fx.Auth, fx.Up, fx.Down, fx.Reason
-	fx.Auth, fx.Up, fx.Restarted, fx.Down = nil, false, false, false
+	auth, up, down, reason, detail := fx.Auth, fx.Up, fx.Down, fx.Reason, fx.Detail
+	fx.Next()
 	if down {
-		sh.linkDown(s, reason)
+		sh.linkDown(s, reason, detail)
 		return
 	}
 	if auth != nil {

@@ -10,6 +10,10 @@ import (
 // the peer has acknowledged it or does not answer.
 func (l *Link) Close(now time.Duration, fx *Effects) { l.fail(now, ReasonLocal, fx) }
 
+// Ending is why the link is being closed, or was; ReasonNone while it is not.
+// What comes after it, such as a LAC that clears the call, is a consequence.
+func (l *Link) Ending() Reason { return l.reason }
+
 // fail begins the link's end from this side. The first reason stays.
 func (l *Link) fail(now time.Duration, r Reason, fx *Effects) {
 	if l.phase == PhaseIdle || l.phase >= PhaseClosing {
