@@ -207,6 +207,15 @@ func (s *sessionShow) find(ctx context.Context, c *client) (*culvertv1.Session, 
 	}
 }
 
+// speeds says which connect speed is which.
+func speeds(info string) string {
+	down, up, ok := strings.Cut(info, "/")
+	if !ok {
+		return info
+	}
+	return down + " bit/s down, " + up + " bit/s up"
+}
+
 func sessionFacts(a *app, x *culvertv1.Session) []fact {
 	c := x.GetCounters()
 	user := dash(x.GetUser())
@@ -225,7 +234,7 @@ func sessionFacts(a *app, x *culvertv1.Session) []fact {
 		{"Call", fmt.Sprintf("%d, the LAC's %d, serial number %d", x.GetSessionId(), x.GetPeerSessionId(), x.GetCallSerial())},
 		{"Calling", x.GetCallingStation()},
 		{"Called", x.GetCalledStation()},
-		{"Line", x.GetConnectInfo()},
+		{"Line", speeds(x.GetConnectInfo())},
 		{"MRU, MTU", fmt.Sprintf("%s, %s octets", dash(orNone(x.GetMru())), dash(orNone(x.GetMtu())))},
 		{"Timeouts", fmt.Sprintf("session %s, idle %s", limit(x.GetSessionTimeout(), "none"), limit(x.GetIdleTimeout(), "none"))},
 		{"Accounting", limit(x.GetInterim(), "")},

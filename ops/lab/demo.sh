@@ -109,7 +109,7 @@ bin/lnsctl session show "$victim"
 say 'metrics'
 http=$(sed -n 's/.*http=\([0-9.:]*\).*/\1/p' "$dir/lnsd.log" | head -n 1)
 "${in_lns[@]}" bash -c 'exec 9<>/dev/tcp/'"${http/:/\/}"' && printf "GET /metrics HTTP/1.0\r\n\r\n" >&9 && cat <&9' |
-	grep -E '^culvert_(sessions|tunnels|pool_addresses|call_setup_seconds_count|plane_datagrams|radius_requests|accounting)' | head -n 20
+	grep -E '^culvert_(sessions|tunnels|calls_total|call_setup_seconds_count|pool_(used_)?addresses|plane_.*_datagrams_total|radius_requests_total.*(accepted|acknowledged)|accounting_pending)'
 
 if [ -n "${KEEP:-}" ]; then
 	say 'It stays up. To look around:'
