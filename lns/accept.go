@@ -50,7 +50,14 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 		return
 	}
 	m := &sh.scratch
-	if err := l2tp.ParseMessage(payload, nil, m); m.Type != l2tp.MessageSCCRQ || m.AssignedTunnelID == 0 {
+	err := l2tp.ParseMessage(payload, nil, m)
+	p := sh.srv.profiles.match(peer.Addr(), string(m.HostName))
+	if err != nil && p != nil && p.Secret != "" {
+		// A LAC may hide all but its Host Name (RFC 2661 section 4.4.3), even the
+		// tunnel id; the name says by which secret to read the rest.
+		err = l2tp.ParseMessage(payload, p.tunnel.Secret, m)
+	}
+	if m.Type != l2tp.MessageSCCRQ || m.AssignedTunnelID == 0 {
 		sh.complain(dropBadSCCRQ, "dropped a datagram for tunnel 0 that is no valid SCCRQ", "lac", peer, "type", m.Type, "err", err)
 		return
 	}
@@ -59,7 +66,6 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 		sh.handOver(id, newTunnel{listener: listener, id: id, peer: peer, datagram: datagram, again: true})
 		return
 	}
-	p := sh.srv.profiles.match(peer.Addr(), string(m.HostName))
 	if p == nil {
 		sh.refuseTunnel(listener, peer, m, l2tp.Result{Code: l2tp.StopNotAuthorized, Message: "unknown LAC"})
 		sh.complain(dropUnknownLAC, "refused a tunnel of an unknown LAC; if it is a customer's, add a LAC profile that matches it", "lac", peer, "host_name", string(m.HostName))
