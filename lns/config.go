@@ -36,6 +36,9 @@ type Config struct {
 	LACs []LACProfile
 	// Subscriber is what every subscriber gets where its grant says nothing else.
 	Subscriber SubscriberDefaults
+	// IPsec is the key exchange beside the LNS; nil where no LAC uses one: a profile
+	// whose mode is required is then refused.
+	IPsec IPsec
 	// MaxSettingUp bounds the calls between ICRQ and up, so that a mass redial
 	// is paced to what AAA answers; further calls are refused as busy.
 	MaxSettingUp int

@@ -44,6 +44,8 @@ type LACProfile struct {
 	FloatPeer bool
 	// MaxTunnels and MaxSessions bound what these LACs may have; 0 is no bound.
 	MaxTunnels, MaxSessions int
+	// IPsec says how its tunnels are protected (RFC 3193); nil for not at all.
+	IPsec *IPsecProfile `json:",omitempty"`
 }
 
 // DefaultLACProfile is what a profile has where it says nothing.
@@ -94,5 +96,20 @@ func (p *LACProfile) Validate() error {
 	if p.MaxTunnels < 0 || p.MaxSessions < 0 {
 		bad("max_tunnels, max_sessions: a bound cannot be negative (0 is none)")
 	}
+	if p.IPsec != nil {
+		if err := p.IPsec.Validate(); err != nil {
+			for _, e := range unjoin(err) {
+				bad("ipsec.%w", e)
+			}
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// unjoin lists the errors of an errors.Join.
+func unjoin(err error) []error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		return j.Unwrap()
+	}
+	return []error{err}
 }
