@@ -32,16 +32,24 @@ func load(path string) (*source, error) {
 
 func decode(path string, b []byte) (*source, error) {
 	s := &source{path: path, cfg: defaults()}
-	f, err := parser.ParseBytes(b, 0)
-	if err != nil {
-		return nil, s.explain(err)
-	}
-	s.file = f
-	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
-	if err := dec.Decode(&s.cfg); err != nil && !errors.Is(err, io.EOF) {
+	if err := s.read(b); err != nil && !errors.Is(err, io.EOF) {
 		return nil, s.explain(err)
 	}
 	return s, nil
+}
+
+// read parses b and takes its values. The library panics at some malformed
+// files, such as one with a tag before a bracket that is never closed.
+func (s *source) read(b []byte) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("this is not YAML; look for tags (!), quotes and brackets that are not closed")
+		}
+	}()
+	if s.file, err = parser.ParseBytes(b, 0); err != nil {
+		return err
+	}
+	return yaml.NewDecoder(bytes.NewReader(b), yaml.Strict()).Decode(&s.cfg)
 }
 
 // explain puts file and line in front of what the decoder says.

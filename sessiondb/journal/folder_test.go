@@ -176,8 +176,11 @@ func TestDatabaseMissing(t *testing.T) {
 // TestDamaged damages each kind of file; either the opening or the reading
 // must notice, and no wrong record may be given.
 func TestDamaged(t *testing.T) {
-	for _, pattern := range []string{"*.sst", "*.log", "MANIFEST-*", "marker.manifest.*"} {
-		for _, kind := range []string{"garbage", "cut", "flip", "missing"} {
+	for pattern, kinds := range map[string][]string{
+		"*.sst": {"garbage", "cut", "flip", "missing"}, "*.log": {"garbage", "cut", "flip", "missing"},
+		"MANIFEST-*": {"garbage", "cut", "flip", "missing"}, "marker.manifest.*": {"missing"}, // its content is its name
+	} {
+		for _, kind := range kinds {
 			t.Run(pattern+" "+kind, func(t *testing.T) { testDamaged(t, pattern, kind) })
 		}
 	}
@@ -190,9 +193,6 @@ func testDamaged(t *testing.T, pattern, kind string) {
 	files, _ := filepath.Glob(filepath.Join(dir, databaseFolder, pattern))
 	if len(files) == 0 {
 		t.Fatal("there is no such file")
-	}
-	if info, err := os.Stat(files[len(files)-1]); err == nil && info.Size() == 0 && kind != "missing" {
-		t.Skip("the file's name is its content")
 	}
 	damageFile(t, files[len(files)-1], kind)
 	j, err := Open(dir, quiet())
