@@ -3,6 +3,7 @@ package main
 import (
 	"encoding"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -37,9 +38,22 @@ func (t *text[T]) UnmarshalYAML(n ast.Node) error {
 		return at(n, fmt.Errorf("%T cannot be written in a configuration file", t.V))
 	}
 	if err := u.UnmarshalText([]byte(s)); err != nil {
-		return at(n, err)
+		return at(n, t.explain(s, err))
 	}
 	return nil
+}
+
+// explain says what to write instead of s, where the type's own error does not.
+func (t *text[T]) explain(s string, err error) error {
+	switch any(t.V).(type) {
+	case netip.Addr:
+		return fmt.Errorf("%q is no address; write one such as 192.0.2.1 or 2001:db8::1", s)
+	case netip.AddrPort:
+		return fmt.Errorf("%q is no address with a port; write one such as 192.0.2.1:1701 or [2001:db8::1]:1701", s)
+	case netip.Prefix:
+		return fmt.Errorf("%q is no prefix; write one such as 192.0.2.0/24 or 2001:db8::/32", s)
+	}
+	return err
 }
 
 // values takes the wrapping off a list.
