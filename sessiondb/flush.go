@@ -134,9 +134,11 @@ func (w *Writer) next() []Change {
 
 func (w *Writer) written(n int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.inflight, w.since = nil, time.Time{}
 	w.stats.Flushed += uint64(n)
+	confirmed := w.waiters.written(w.queue.base)
+	w.mu.Unlock()
+	call(confirmed)
 }
 
 // write applies the batch, reporting what is refused.

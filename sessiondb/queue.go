@@ -42,7 +42,17 @@ func newQueue() *queue {
 	}
 }
 
+// emptied gives an empty queue whose slots are numbered on from q's.
+func (q *queue) emptied() *queue {
+	n := newQueue()
+	n.base = q.end()
+	return n
+}
+
 func (q *queue) len() int { return len(q.slots) }
+
+// end is the number that the next slot gets.
+func (q *queue) end() int { return q.base + len(q.slots) }
 
 // add takes a valid change.
 func (q *queue) add(c Change, now time.Time) {

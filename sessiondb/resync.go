@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -23,8 +24,9 @@ func (w *Writer) resync(ctx context.Context) (err error) {
 	w.mu.Lock()
 	w.discarding = false
 	w.stats.Resyncing = true
+	covered := len(w.waiters.resync)
 	w.mu.Unlock()
-	defer func() { w.resyncDone(err == nil) }()
+	defer func() { w.resyncDone(err == nil, covered) }()
 
 	r := &resyncer{w: w, now: time.Now()}
 	if err := r.guard(ctx); err != nil {
@@ -41,18 +43,30 @@ func (w *Writer) resync(ctx context.Context) (err error) {
 	return nil
 }
 
-func (w *Writer) resyncDone(ok bool) {
+// resyncDone notes how a resync went. covered of those who wait for one were
+// waiting before it began; the others came while it went on, and have nothing
+// that it did not see unless there was an overflow again.
+func (w *Writer) resyncDone(ok bool, covered int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.stats.Resyncing = false
 	if !ok {
 		w.wantResync(time.Now())
+		w.mu.Unlock()
 		return
 	}
 	w.lastResync = time.Now()
 	if !w.discarding { // again, while it went on
 		w.lostSince = time.Time{}
+		covered = len(w.waiters.resync)
 	}
+	confirmed := w.waiters.resynced(covered)
+	w.mu.Unlock()
+	call(confirmed)
+}
+
+// serves tells whether the records of a local address are this node's to write.
+func (w *Writer) serves(local netip.AddrPort) bool {
+	return w.opts.Serves == nil || w.opts.Serves(local)
 }
 
 // pendingSession tells whether a change of the session waits in the queue.
@@ -111,8 +125,8 @@ func (r *resyncer) run() error {
 func (r *resyncer) dropSessions() error {
 	return diff(r, r.w.store.Sessions(r.ctx), r.w.source.Sessions(r.ctx), compareSessions, sameSession,
 		func(s *Session) {
-			if r.w.pendingSession(s.Key) {
-				return // its end is known, and on its way
+			if !r.w.serves(s.Key.Tunnel.Local) || r.w.pendingSession(s.Key) {
+				return // it is not ours, or its end is known, and on its way
 			}
 			r.guessed++
 			r.add(Change{Op: DropSession, Session: s, End: &End{At: r.now, Cause: "unknown",
@@ -122,7 +136,11 @@ func (r *resyncer) dropSessions() error {
 
 func (r *resyncer) putSessions() error {
 	return diff(r, r.w.store.Sessions(r.ctx), r.w.source.Sessions(r.ctx), compareSessions, sameSession,
-		func(*Session) {}, func(s *Session) { r.add(Change{Op: PutSession, Session: s}) })
+		func(*Session) {}, func(s *Session) {
+			if r.w.serves(s.Key.Tunnel.Local) {
+				r.add(Change{Op: PutSession, Session: s})
+			}
+		})
 }
 
 func compareSessions(a, b *Session) int { return a.Key.Compare(b.Key) }
@@ -140,10 +158,15 @@ func (r *resyncer) tunnels() error {
 		c.Node = b.Node
 		return c.Equal(b)
 	}
+	change := func(op Op) func(*Tunnel) {
+		return func(t *Tunnel) {
+			if r.w.serves(t.Key.Local) {
+				r.add(Change{Op: op, Tunnel: t})
+			}
+		}
+	}
 	return diff(r, r.w.store.Tunnels(r.ctx), r.w.source.Tunnels(r.ctx),
-		func(a, b *Tunnel) int { return a.Key.Compare(b.Key) }, same,
-		func(t *Tunnel) { r.add(Change{Op: DropTunnel, Tunnel: t}) },
-		func(t *Tunnel) { r.add(Change{Op: PutTunnel, Tunnel: t}) })
+		func(a, b *Tunnel) int { return a.Key.Compare(b.Key) }, same, change(DropTunnel), change(PutTunnel))
 }
 
 func (r *resyncer) entries() error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -30,6 +31,10 @@ type WriterOptions struct {
 	// RetryFirst and RetryCap bound the pause after a failure, which
 	// doubles from one to the other; 0 means 100 ms and 5 s.
 	RetryFirst, RetryCap time.Duration
+	// Serves, where set, says which local addresses are this node's at the
+	// moment, for a cluster in which they move between nodes. A resync leaves
+	// alone what the store has of other addresses, and writes nothing of them.
+	Serves func(local netip.AddrPort) bool
 	// OnConflict is told each change that the store refused for good. It is
 	// called on the Writer's goroutine and must not block. It may be nil.
 	OnConflict func(Change, error)
@@ -111,6 +116,7 @@ type Writer struct {
 	discarding bool
 	lostSince  time.Time
 	stats      WriterStats
+	waiters    waiters
 
 	// Only the Writer's goroutine touches what follows.
 	store      Store
@@ -185,7 +191,8 @@ func (w *Writer) overflow() {
 		w.lostSince = w.queue.oldest()
 	}
 	w.stats.Dropped += uint64(w.queue.len())
-	w.queue = newQueue()
+	w.queue = w.queue.emptied()
+	w.waiters.lost()
 	w.discarding = true
 	signal(w.some)
 }

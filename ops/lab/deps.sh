@@ -7,6 +7,7 @@ set -euo pipefail
 # The command (or file) that shows a package is there, and the package.
 needs='
 /usr/lib/postgresql/*/bin/initdb  postgresql
+/usr/sbin/pgbouncer               pgbouncer
 /usr/sbin/freeradius              freeradius
 radclient                         freeradius-utils
 /usr/sbin/xl2tpd                  xl2tpd

@@ -1,0 +1,113 @@
+package sessiondb_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"culvert/sessiondb"
+	"culvert/sessiondb/storetest"
+)
+
+// has tells whether the store has session n.
+func (n *node) has(i int) bool {
+	for s, err := range n.store.Sessions(n.t.Context()) {
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		if s.Key == storetest.SessionOf(i).Key {
+			return true
+		}
+	}
+	return false
+}
+
+// TestConfirm confirms nothing that the store does not have, whatever happens to it.
+func TestConfirm(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		mode string
+		max  int64
+	}{{"healthy", "", 0}, {"dead", "dead", 0}, {"stalled", "stalled", 0}, {"overflow", "stalled", 20_000}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, sessiondb.WriterOptions{MaxPending: c.max, BatchSize: 7})
+				n.Start()
+				time.Sleep(time.Second)
+				n.store.set(c.mode)
+				confirmed := 0
+				for i := range 200 {
+					n.change(put(i))
+					n.Confirm(func() {
+						if confirmed++; !n.has(i) {
+							t.Errorf("session %d is confirmed and not there", i)
+						}
+					})
+					time.Sleep(time.Millisecond)
+				}
+				if c.mode != "" && confirmed > 0 {
+					t.Errorf("%d were confirmed by a store that is %s", confirmed, c.mode)
+				}
+				n.store.set("")
+				time.Sleep(20 * time.Second)
+				if confirmed != 200 {
+					t.Errorf("%d of 200 were confirmed", confirmed)
+				}
+				n.close()
+			})
+		})
+	}
+}
+
+func TestConfirmAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, sessiondb.WriterOptions{})
+		n.Start()
+		time.Sleep(time.Second)
+		done := false
+		n.Confirm(func() { done = true })
+		if !done {
+			t.Error("nothing is pending, and yet it waits")
+		}
+		n.change(put(1))
+		if err := n.Flush(t.Context()); err != nil || !n.has(1) {
+			t.Errorf("flushed: %v; there: %v", err, n.has(1))
+		}
+		n.close()
+	})
+}
+
+// TestResyncServes leaves alone what is not this node's to write.
+func TestResyncServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serves := false
+		n := newNode(t, sessiondb.WriterOptions{Serves: func(netip.AddrPort) bool { return serves }})
+		for i, m := range []*storetest.Memory{&n.store.Memory, &n.journal} {
+			tunnel := storetest.TunnelOf(i)
+			if err := m.Apply(t.Context(), []sessiondb.Change{put(i), {Op: sessiondb.PutTunnel, Tunnel: &tunnel}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.Start()
+		time.Sleep(time.Second)
+		if !n.has(0) || n.has(1) {
+			t.Error("the resync touched what is not ours: " + fmt.Sprint(n.has(0), n.has(1)))
+		}
+		if s := n.Stats(); s.Resyncs != 1 || s.Repaired != 0 {
+			t.Errorf("stats are %+v", s)
+		}
+		n.close()
+		// The same with addresses that are ours.
+		serves = true
+		m := newNode(t, sessiondb.WriterOptions{Serves: func(netip.AddrPort) bool { return serves }})
+		if err := m.journal.Apply(t.Context(), []sessiondb.Change{put(1)}); err != nil {
+			t.Fatal(err)
+		}
+		m.Start()
+		time.Sleep(time.Second)
+		m.same()
+		m.close()
+	})
+}
