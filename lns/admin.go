@@ -129,6 +129,10 @@ func newProfile(p LACProfile, node string, random io.Reader) (*profile, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxy, err := proxyPolicy(p.Proxy)
+	if err != nil {
+		return nil, err
+	}
 	name := p.LocalName
 	if name == "" {
 		name = node
@@ -137,6 +141,7 @@ func newProfile(p LACProfile, node string, random io.Reader) (*profile, error) {
 		LACProfile: p,
 		link: link.Config{
 			MRU: p.MRU, Auth: methods, Name: name, EchoInterval: p.EchoInterval, EchoFailures: p.EchoFailures,
+			Proxy: proxy,
 		},
 		tunnel: l2tp.TunnelConfig{
 			HostName: name, VendorName: "Culvert", Secret: []byte(p.Secret), AcceptUnknownMandatory: p.AcceptUnknownMandatory,

@@ -131,3 +131,18 @@ func authMethods(names []string) ([]link.Method, error) {
 	}
 	return list, nil
 }
+
+// proxyPolicy turns a name into a policy; none is the default.
+func proxyPolicy(name string) (link.ProxyPolicy, error) {
+	switch name {
+	case "", "on-mismatch":
+		return link.ProxyOnMismatch, nil
+	case "accept":
+		return link.ProxyAccept, nil
+	case "strict":
+		return link.ProxyStrict, nil
+	case "always":
+		return link.ProxyAlways, nil
+	}
+	return 0, fmt.Errorf("%q is not one of accept, on-mismatch, strict, always", name)
+}

@@ -31,6 +31,10 @@ type LACProfile struct {
 	MRU uint16
 	// Auth are the methods we ask for, the first one first: pap, chap, mschapv2.
 	Auth []string
+	// Proxy says what becomes of the LCP and the authentication that the LAC
+	// has done already (RFC 2661 section 6.8): accept, on-mismatch, strict or
+	// always (see link.ProxyPolicy). Empty is on-mismatch.
+	Proxy string
 	// EchoInterval and EchoFailures are LCP's keepalive; 0 sends none.
 	EchoInterval time.Duration
 	EchoFailures int
@@ -52,7 +56,7 @@ type LACProfile struct {
 func DefaultLACProfile() LACProfile {
 	return LACProfile{
 		Window: 128, Hello: 60 * time.Second, MRU: 1500,
-		Auth: []string{"chap", "mschapv2", "pap"}, EchoInterval: 30 * time.Second, EchoFailures: 5,
+		Auth: []string{"chap", "mschapv2", "pap"}, Proxy: "on-mismatch", EchoInterval: 30 * time.Second, EchoFailures: 5,
 		BusyResult: l2tp.ResultGeneralError,
 	}
 }
@@ -83,6 +87,9 @@ func (p *LACProfile) Validate() error {
 	}
 	if _, err := authMethods(p.Auth); err != nil {
 		bad("auth: %w", err)
+	}
+	if _, err := proxyPolicy(p.Proxy); err != nil {
+		bad("proxy: %w", err)
 	}
 	if p.EchoInterval != 0 && p.EchoInterval < time.Second {
 		bad("echo_interval: %v is less than 1s (0 sends none)", p.EchoInterval)

@@ -36,7 +36,9 @@ type rigLAC struct {
 	early   bool // send PPP before the ICCN
 	// sequencing: require sequence numbers in data messages.
 	sequencing bool
-	queue      [][]byte
+	// connect, where set, may fill in the ICCN of a call.
+	connect func(c *rigCall, iccn *l2tp.Message)
+	queue   [][]byte
 	// noticed, where set, is called after each event of the tunnel.
 	noticed func(*l2tp.Event)
 }
@@ -175,6 +177,9 @@ func (l *rigLAC) event(e *l2tp.Event) {
 		if l.sequencing {
 			iccn.SequencingRequired = true
 			iccn.Set(l2tp.AVPSequencingRequired)
+		}
+		if l.connect != nil && e.Message.Type == l2tp.MessageICRP {
+			l.connect(c, iccn)
 		}
 		c.call.Receive(&e.Message, iccn, &fx)
 		if e.Message.Type == l2tp.MessageICRP && l.early {

@@ -156,9 +156,11 @@ func (sh *shard) connected(s *session, m *l2tp.Message) {
 	}
 }
 
-// proxyOf is what the LAC has negotiated for us, or nil.
+// proxyOf is what the LAC has negotiated for us, or nil. A LAC that tells half
+// of it gets the judgement of the profile's policy, too. The Initial Received
+// CONFREQ alone says nothing: a LAC that only listened sends it.
 func proxyOf(m *l2tp.Message) *link.Proxy {
-	if !m.Has(l2tp.AVPLastSentLCP) || !m.Has(l2tp.AVPLastReceivedLCP) {
+	if !m.Has(l2tp.AVPLastSentLCP) && !m.Has(l2tp.AVPLastReceivedLCP) && !m.Has(l2tp.AVPProxyAuthType) {
 		return nil
 	}
 	return &link.Proxy{

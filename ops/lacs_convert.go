@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -20,6 +21,14 @@ var authNames = map[string]culvertv1.AuthMethod{
 	"mschapv2": culvertv1.AuthMethod_AUTH_METHOD_MSCHAPV2,
 }
 
+// proxyNames are the names that lns has for the proxy policies, and their numbers.
+var proxyNames = map[string]culvertv1.ProxyPolicy{
+	"on-mismatch": culvertv1.ProxyPolicy_PROXY_POLICY_ON_MISMATCH,
+	"accept":      culvertv1.ProxyPolicy_PROXY_POLICY_ACCEPT,
+	"strict":      culvertv1.ProxyPolicy_PROXY_POLICY_STRICT,
+	"always":      culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS,
+}
+
 // lacProto is a profile without its secret.
 func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 	window, mru := uint32(p.Window), uint32(p.MRU)
@@ -30,6 +39,7 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
 		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
+		Proxy: proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
 	}
 	for _, x := range p.Prefixes {
 		l.Prefixes = append(l.Prefixes, x.String())
@@ -69,6 +79,7 @@ var lacFields = []lacField{
 		return setUint16("lac.mru", &p.MRU, l.Mru, lacDefaults.MRU)
 	}},
 	{"auth", setAuth},
+	{"proxy", setProxy},
 	{"echo_interval", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setDuration("lac.echo_interval", &p.EchoInterval, l.GetEchoInterval(), lacDefaults.EchoInterval)
 	}},
@@ -128,6 +139,20 @@ func setAuth(p *lns.LACProfile, l *culvertv1.LAC) error {
 		p.Auth = slices.Clone(lacDefaults.Auth)
 	}
 	return nil
+}
+
+func setProxy(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Proxy = lacDefaults.Proxy
+	if l.GetProxy() == culvertv1.ProxyPolicy_PROXY_POLICY_UNSPECIFIED {
+		return nil
+	}
+	for name, v := range proxyNames {
+		if v == l.GetProxy() {
+			p.Proxy = name
+			return nil
+		}
+	}
+	return invalid("lac.proxy: %v is none of ACCEPT, ON_MISMATCH, STRICT, ALWAYS", l.GetProxy())
 }
 
 func setEchoFailures(p *lns.LACProfile, l *culvertv1.LAC) error {

@@ -78,6 +78,7 @@ func TestAddLACRefuses(t *testing.T) {
 		"hello":         {&culvertv1.LAC{Hello: durationpb.New(2 * time.Hour)}, []string{"lac.hello", "1h"}},
 		"negative time": {&culvertv1.LAC{EchoInterval: durationpb.New(-1)}, []string{"lac.echo_interval"}},
 		"auth":          {&culvertv1.LAC{Auth: []culvertv1.AuthMethod{0}}, []string{"lac.auth[0]"}},
+		"proxy":         {&culvertv1.LAC{Proxy: 9}, []string{"lac.proxy", "ON_MISMATCH"}},
 		"auth twice":    {&culvertv1.LAC{Auth: []culvertv1.AuthMethod{1, 1}}, []string{"lac.auth[1]", "twice"}},
 		"busy result":   {&culvertv1.LAC{BusyResult: proto.Uint32(12)}, []string{"lac.busy_result", "11"}},
 		"bound":         {&culvertv1.LAC{MaxSessions: 1 << 31}, []string{"lac.max_sessions", "too large"}},
@@ -155,7 +156,7 @@ func TestLACFieldsAreComplete(t *testing.T) {
 func TestLACRoundTrip(t *testing.T) {
 	p := lns.LACProfile{
 		Name: "x", HostNames: []string{"a", "b"}, LocalName: "me", Window: 7, Hello: 3 * time.Second, MRU: 1400,
-		Auth: []string{"mschapv2", "pap"}, EchoInterval: 9 * time.Second, EchoFailures: 2, BusyResult: 5,
+		Auth: []string{"mschapv2", "pap"}, Proxy: "strict", EchoInterval: 9 * time.Second, EchoFailures: 2, BusyResult: 5,
 		AcceptUnknownMandatory: true, FloatPeer: true, MaxTunnels: 3, MaxSessions: 4,
 	}
 	if err := setPrefixes(&p, &culvertv1.LAC{Prefixes: []string{"10.0.0.0/8"}}); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"net"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -14,6 +15,16 @@ import (
 
 // startLNSD builds lnsd and starts its lab, with the plane in memory, on the loopback interface.
 func startLNSD(t *testing.T) *lactest.Server {
+	t.Helper()
+	return runLNSD(t, func(dir string, listen netip.AddrPort) []string {
+		return []string{"--lab", "--lab-dir", filepath.Join(dir, "lab"),
+			"--lab-listen", listen.String(), "--lab-http", "127.0.0.1:0", "--lab-plane", "memory"}
+	})
+}
+
+// runLNSD builds lnsd and runs it with arguments that may name a folder and have to
+// make it listen at the address.
+func runLNSD(t *testing.T, args func(dir string, listen netip.AddrPort) []string) *lactest.Server {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it builds lnsd")
@@ -30,8 +41,7 @@ func startLNSD(t *testing.T) *lactest.Server {
 	addr := free.LocalAddr().(*net.UDPAddr).AddrPort()
 	free.Close()
 	var log bytes.Buffer
-	lnsd := exec.Command(filepath.Join(dir, "lnsd"), "run", "--lab", "--lab-dir", filepath.Join(dir, "lab"),
-		"--lab-listen", addr.String(), "--lab-http", "127.0.0.1:0", "--lab-plane", "memory")
+	lnsd := exec.Command(filepath.Join(dir, "lnsd"), append([]string{"run"}, args(dir, addr)...)...)
 	lnsd.Stdout, lnsd.Stderr = &log, &log
 	if err := lnsd.Start(); err != nil {
 		t.Fatal(err)
@@ -45,15 +55,22 @@ func startLNSD(t *testing.T) *lactest.Server {
 	return &lactest.Server{Addr: addr}
 }
 
+// untilAnswered dials until a call comes up.
+func untilAnswered(t *testing.T, s *lactest.Server, args ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		r := simulate(t, s, append(args, "--duration", "500ms")...)
+		if r.Sessions.Up == 1 || time.Now().After(deadline) {
+			return
+		}
+	}
+}
+
 // TestAgainstLNSD is lacsim and the real LNS: every authentication, every end, packets through the core, which
 // in memory answers all of them itself.
 func TestAgainstLNSD(t *testing.T) {
 	s := startLNSD(t)
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		if r := simulate(t, s, "--secret", "lab", "--duration", "500ms"); r.Sessions.Up == 1 || time.Now().After(deadline) {
-			break
-		}
-	}
+	untilAnswered(t, s, "--secret", "lab")
 	for _, args := range [][]string{
 		{"--auth", "pap", "--hangup", "cdn", "--traffic", "ping"},
 		{"--auth", "chap", "--hangup", "lcp", "--traffic", "ping", "--target", "192.0.2.77", "--size", "1400"},

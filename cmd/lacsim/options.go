@@ -40,6 +40,7 @@ type runCmd struct {
 	TxSpeed   uint32        `default:"100000000" help:"Connect speed to the subscriber in bit/s."`
 	RxSpeed   uint32        `help:"Connect speed from the subscriber in bit/s; 0: not said."`
 	Proxy     string        `enum:"none,lcp,auth" default:"none" help:"Proxy AVPs in the ICCN: none, lcp, or auth (LCP and authentication)."`
+	LineDelay time.Duration `name:"line-delay" help:"Round trip of the subscribers' lines: frames of the LNS wait so long before they are answered."`
 	Sequenced bool          `help:"Ask for sequence numbers in data messages."`
 
 	Traffic    string        `enum:"none,ping,udp" default:"none" help:"Packets through every session that is up: none, ping or udp."`

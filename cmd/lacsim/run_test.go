@@ -73,6 +73,17 @@ func start(t *testing.T, s *lactest.Server, stdin io.Reader, args ...string) (*c
 	return c, func() *report { return <-done }
 }
 
+// TestLineDelay: every exchange of LCP, PAP and IPCP waits for the line.
+func TestLineDelay(t *testing.T) {
+	const delay = 60 * time.Millisecond
+	r := simulate(t, serve(t, good), "--sessions", "4", "--line-delay", delay.String())
+	wantCounts(t, r, 4, 0, 0, 4)
+	// LCP, PAP and IPCP are three exchanges, one after the other.
+	if fast := 3 * float64(delay/time.Millisecond); r.Setup.P50 < fast {
+		t.Errorf("half of the calls were up within %v ms, want %v or more", r.Setup.P50, fast)
+	}
+}
+
 func simulate(t *testing.T, s *lactest.Server, args ...string) *report {
 	t.Helper()
 	_, wait := start(t, s, nil, args...)

@@ -113,6 +113,16 @@ func (w *worker) CallUp(now time.Duration, c *lac.Call) {
 // Frame is called by the engine with a PPP frame of the LNS.
 func (w *worker) Frame(now time.Duration, c *lac.Call, frame []byte) {
 	s := c.User.(*session)
+	if w.line.delay > 0 {
+		w.line.put(now, s, frame)
+		return
+	}
+	s.frame(now, frame)
+}
+
+// frame takes a frame that has come to the subscriber.
+func (s *session) frame(now time.Duration, frame []byte) {
+	w := s.worker
 	s.client.Receive(now, frame, &w.fx)
 	w.count.Wire.Malformed += uint64(w.fx.Malformed)
 	if p := w.fx.Packet; p != nil {

@@ -45,6 +45,7 @@ type worker struct {
 	fx          subscriber.Effects
 	msg         l2tp.Message
 	frame       []byte
+	line        line
 	count       counters
 	setup       histogram // ICRQ to IPCP
 	openTime    histogram // SCCRQ to SCCCN
@@ -73,6 +74,7 @@ func newWorker(p *plan, i, n int, clock func() time.Duration) (*worker, error) {
 	w.burst = max(1, w.rate/200)
 	w.flight = max(1, p.opt.InFlight/n)
 	w.engine = lac.New(clock(), w.group, w)
+	w.line = line{worker: w, delay: p.opt.LineDelay}
 	w.socks = make([]*tunnel, w.group.Sockets())
 	w.share(i, n)
 	return w, nil

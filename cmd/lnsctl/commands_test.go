@@ -49,6 +49,9 @@ func TestLACCommands(t *testing.T) {
 		{"lac add bad --auth eap", exitUsage, "", "--auth must be one of"},
 		{"lac add bad --secret-file /nowhere", exitUsage, "", "--secret-file: open /nowhere"},
 		{"lac change east --mru 1400 --no-float-peer", exitOK, "LAC profile east changed\n", ""},
+		{"lac change east --proxy accept", exitOK, "LAC profile east changed\n", ""},
+		{"lac show east", exitOK, "accept: a larger MRU", ""},
+		{"lac add bad --proxy never", exitUsage, "", "--proxy must be one of"},
 		{"lac change east", exitUsage, "", "say what to change"},
 		{"lac change west --mru 1400", exitNotFound, "", "\"lnsctl lac list\" shows"},
 		{"lac change east --reset mtu", exitUsage, "", "\"mtu\" cannot be changed"},
@@ -58,7 +61,7 @@ func TestLACCommands(t *testing.T) {
 		{"lac show all", exitNotFound, "", ""},
 	})
 	for _, p := range node.LACs() {
-		if p.Name == "east" && (p.Secret != "open sesame" || p.MRU != 1400 || p.FloatPeer || p.Hello != 0 || len(p.Auth) != 1) {
+		if p.Name == "east" && (p.Secret != "open sesame" || p.MRU != 1400 || p.FloatPeer || p.Proxy != "accept" || p.Hello != 0 || len(p.Auth) != 1) {
 			t.Errorf("got %+v", p)
 		}
 	}

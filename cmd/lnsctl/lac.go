@@ -42,6 +42,7 @@ func lacColumns() []column[*culvertv1.LAC] {
 		{title: "SESSIONS", right: true, value: func(x l) string { return number(x.GetSessions()) }},
 		{title: "LOCAL-NAME", wide: true, value: l.GetLocalName},
 		{title: "AUTH", wide: true, value: func(x l) string { return methodWords(x, ",") }},
+		{title: "PROXY", wide: true, value: func(x l) string { return word(x.GetProxy().String(), "PROXY_POLICY_") }},
 		{title: "HELLO", wide: true, right: true, value: func(x l) string { return limit(x.GetHello(), "off") }},
 		{title: "ECHO", wide: true, right: true, value: func(x l) string { return limit(x.GetEchoInterval(), "off") }},
 		{title: "MRU", wide: true, right: true, value: func(x l) string { return number(x.GetMru()) }},
@@ -102,6 +103,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Secret", map[bool]string{true: "set", false: "none: tunnels are not authenticated"}[l.GetHasSecret()]},
 		{"Local name", l.GetLocalName()},
 		{"Authentication", methodWords(l, ", ")},
+		{"Proxy", proxyWords[l.GetProxy()]},
 		{"MRU", number(l.GetMru()) + " octets"},
 		{"LCP echo", echo},
 		{"Hello", limit(l.GetHello(), "off")},
@@ -112,6 +114,14 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},
 		{"Sessions", used(l.GetSessions(), l.GetMaxSessions())},
 	}
+}
+
+// proxyWords say what the policies do.
+var proxyWords = map[culvertv1.ProxyPolicy]string{
+	culvertv1.ProxyPolicy_PROXY_POLICY_ON_MISMATCH: "on-mismatch: what does not fit is negotiated anew",
+	culvertv1.ProxyPolicy_PROXY_POLICY_ACCEPT:      "accept: a larger MRU and compression are lived with",
+	culvertv1.ProxyPolicy_PROXY_POLICY_STRICT:      "strict: a call whose proxy does not fit is ended",
+	culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS:      "always: all is negotiated anew",
 }
 
 // used is a number and its bound.

@@ -21,6 +21,7 @@ type lacFlags struct {
 	Hello                  *time.Duration `placeholder:"TIME" help:"Silence before a HELLO, 1s to 1h; 0 sends none."`
 	MRU                    *uint32        `name:"mru" placeholder:"N" help:"MRU to offer, 576 to 1500 octets."`
 	Auth                   []string       `enum:"pap,chap,mschapv2" help:"Authentication to ask for: pap, chap, mschapv2; may be repeated, the first one first."`
+	Proxy                  string         `enum:"accept,on-mismatch,strict,always," default:"" help:"LCP and authentication that the LAC has done: accept also an MRU or compression that is not ours, on-mismatch does anew what does not fit, strict ends the call then, always does all anew."`
 	EchoInterval           *time.Duration `placeholder:"TIME" help:"Time between LCP echoes, at least 1s; 0 sends none."`
 	EchoFailures           *uint32        `placeholder:"N" help:"Unanswered LCP echoes that end a session."`
 	BusyResult             *uint32        `placeholder:"N" help:"CDN result code when a call cannot be taken, 1 to 11; 2 tells the LAC to try another LNS."`
@@ -42,6 +43,9 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 	for _, m := range f.Auth {
 		l.Auth = append(l.Auth, culvertv1.AuthMethod(culvertv1.AuthMethod_value["AUTH_METHOD_"+strings.ToUpper(m)]))
 	}
+	if f.Proxy != "" {
+		l.Proxy = culvertv1.ProxyPolicy(culvertv1.ProxyPolicy_value["PROXY_POLICY_"+strings.ToUpper(strings.ReplaceAll(f.Proxy, "-", "_"))])
+	}
 	if f.SecretFile != nil {
 		if l.Secret, err = a.readSecret(*f.SecretFile); err != nil {
 			return nil, nil, err
@@ -57,7 +61,7 @@ func (f *lacFlags) given() (mask []string) {
 	}{
 		{"prefixes", f.Prefix != nil}, {"host_names", f.HostName != nil}, {"secret", f.SecretFile != nil},
 		{"local_name", f.LocalName != nil}, {"window", f.Window != nil}, {"hello", f.Hello != nil},
-		{"mru", f.MRU != nil}, {"auth", f.Auth != nil}, {"echo_interval", f.EchoInterval != nil},
+		{"mru", f.MRU != nil}, {"auth", f.Auth != nil}, {"proxy", f.Proxy != ""}, {"echo_interval", f.EchoInterval != nil},
 		{"echo_failures", f.EchoFailures != nil}, {"busy_result", f.BusyResult != nil},
 		{"accept_unknown_mandatory", f.AcceptUnknownMandatory != nil}, {"float_peer", f.FloatPeer != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},

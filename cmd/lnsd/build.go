@@ -193,6 +193,9 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 	if c.Auth != nil {
 		p.Auth = c.Auth
 	}
+	if c.Proxy != "" {
+		p.Proxy = c.Proxy
+	}
 	p.AcceptUnknownMandatory, p.FloatPeer = c.AcceptUnknownMandatory, c.FloatPeer
 	p.MaxTunnels, p.MaxSessions = c.MaxTunnels, c.MaxSessions
 	b.check(key, p.Validate())

@@ -67,6 +67,7 @@ type lacSection struct {
 	Hello                  *span                `yaml:"hello"`
 	MRU                    *uint16              `yaml:"mru"`
 	Auth                   []string             `yaml:"auth"`
+	Proxy                  string               `yaml:"proxy"`
 	EchoInterval           *span                `yaml:"echo_interval"`
 	EchoFailures           *int                 `yaml:"echo_failures"`
 	BusyResult             *uint16              `yaml:"busy_result"`

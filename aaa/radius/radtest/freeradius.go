@@ -38,6 +38,8 @@ type FreeRADIUSConfig struct {
 	Unsigned bool
 	// Accounting is put into the section "accounting", before the detail file.
 	Accounting string
+	// Record keeps every Access-Request for Requests.
+	Record bool
 }
 
 // FreeRADIUS is a real FreeRADIUS in a folder of its own.
@@ -45,6 +47,8 @@ type FreeRADIUS struct {
 	// Auth and Acct are where it listens, Dir is its folder, Detail and Log its files.
 	Auth, Acct       netip.AddrPort
 	Dir, Detail, Log string
+	// requests is the file that Record fills.
+	requests string
 
 	t    TB
 	cfg  FreeRADIUSConfig
@@ -64,7 +68,7 @@ func StartFreeRADIUS(t TB, cfg FreeRADIUSConfig) *FreeRADIUS {
 		cfg.Listen = netip.MustParseAddr("127.0.0.1")
 	}
 	dir := t.TempDir()
-	f := &FreeRADIUS{t: t, cfg: cfg, Dir: dir, Detail: filepath.Join(dir, "detail"), Log: filepath.Join(dir, "radius.log")}
+	f := &FreeRADIUS{t: t, cfg: cfg, Dir: dir, Detail: filepath.Join(dir, "detail"), Log: filepath.Join(dir, "radius.log"), requests: filepath.Join(dir, "requests")}
 	f.Auth, f.Acct = netip.AddrPortFrom(cfg.Listen, freePort(t)), netip.AddrPortFrom(cfg.Listen, freePort(t))
 	for name, text := range map[string]string{"radiusd.conf": f.config(), "users": cfg.Users, "dictionary": ""} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -104,7 +108,11 @@ func (f *FreeRADIUS) config() string {
 	if f.cfg.Unsigned {
 		sign = ""
 	}
-	return strings.NewReplacer("DIR", f.Dir, "SECRET", f.cfg.Secret, "LISTEN", f.cfg.Listen.String(), "SIGN", sign,
+	record := ""
+	if f.cfg.Record {
+		record = "requests"
+	}
+	return strings.NewReplacer("DIR", f.Dir, "RECORD", record, "SECRET", f.cfg.Secret, "LISTEN", f.cfg.Listen.String(), "SIGN", sign,
 		"AUTHPORT", fmt.Sprint(f.Auth.Port()), "ACCTPORT", fmt.Sprint(f.Acct.Port()), "ACCOUNTING", f.cfg.Accounting).Replace(freeradiusConf)
 }
 
@@ -158,6 +166,10 @@ modules {
 		filename = DIR/detail
 		permissions = 0600
 	}
+	detail requests {
+		filename = DIR/requests
+		permissions = 0600
+	}
 }
 server default {
 	listen {
@@ -171,6 +183,7 @@ server default {
 		port = ACCTPORT
 	}
 	authorize {
+		RECORD
 		files
 		chap
 		mschap
@@ -278,7 +291,20 @@ func (f *FreeRADIUS) Resume() { _ = f.proc.Signal(syscall.SIGCONT) }
 // values of each attribute by name, without quotes.
 func (f *FreeRADIUS) Details() []map[string][]string {
 	f.t.Helper()
-	text, err := os.ReadFile(f.Detail)
+	return f.records(f.Detail)
+}
+
+// Requests reads the Access-Requests that came, in order, as Details does.
+// The configuration has to say Record.
+func (f *FreeRADIUS) Requests() []map[string][]string {
+	f.t.Helper()
+	return f.records(f.requests)
+}
+
+// records reads a file of the detail module.
+func (f *FreeRADIUS) records(file string) []map[string][]string {
+	f.t.Helper()
+	text, err := os.ReadFile(file)
 	if err != nil && !os.IsNotExist(err) {
 		f.t.Fatalf("FreeRADIUS: %v", err)
 	}

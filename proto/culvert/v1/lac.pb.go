@@ -82,6 +82,68 @@ func (AuthMethod) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{0}
 }
 
+// ProxyPolicy says what becomes of the LCP and the authentication that a LAC
+// has done with the subscriber already (RFC 2661 section 6.8).
+type ProxyPolicy int32
+
+const (
+	// The node's default.
+	ProxyPolicy_PROXY_POLICY_UNSPECIFIED ProxyPolicy = 0
+	// What would have been agreed to is taken; only what does not fit is done anew.
+	ProxyPolicy_PROXY_POLICY_ON_MISMATCH ProxyPolicy = 1
+	// Options that can be lived with are taken too: a larger MRU, unwanted compression.
+	ProxyPolicy_PROXY_POLICY_ACCEPT ProxyPolicy = 2
+	// A call whose proxy does not fit is ended.
+	ProxyPolicy_PROXY_POLICY_STRICT ProxyPolicy = 3
+	// Nothing is taken: LCP and authentication are always done anew.
+	ProxyPolicy_PROXY_POLICY_ALWAYS ProxyPolicy = 4
+)
+
+// Enum value maps for ProxyPolicy.
+var (
+	ProxyPolicy_name = map[int32]string{
+		0: "PROXY_POLICY_UNSPECIFIED",
+		1: "PROXY_POLICY_ON_MISMATCH",
+		2: "PROXY_POLICY_ACCEPT",
+		3: "PROXY_POLICY_STRICT",
+		4: "PROXY_POLICY_ALWAYS",
+	}
+	ProxyPolicy_value = map[string]int32{
+		"PROXY_POLICY_UNSPECIFIED": 0,
+		"PROXY_POLICY_ON_MISMATCH": 1,
+		"PROXY_POLICY_ACCEPT":      2,
+		"PROXY_POLICY_STRICT":      3,
+		"PROXY_POLICY_ALWAYS":      4,
+	}
+)
+
+func (x ProxyPolicy) Enum() *ProxyPolicy {
+	p := new(ProxyPolicy)
+	*p = x
+	return p
+}
+
+func (x ProxyPolicy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProxyPolicy) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_lac_proto_enumTypes[1].Descriptor()
+}
+
+func (ProxyPolicy) Type() protoreflect.EnumType {
+	return &file_culvert_v1_lac_proto_enumTypes[1]
+}
+
+func (x ProxyPolicy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProxyPolicy.Descriptor instead.
+func (ProxyPolicy) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{1}
+}
+
 // LAC is a LAC profile: it says which LACs it matches and how to treat them.
 //
 // An SCCRQ takes the profile with the longest matching prefix, then one that
@@ -128,7 +190,9 @@ type LAC struct {
 	// Tunnels is how many the profile has now. Output only.
 	Tunnels uint32 `protobuf:"varint,18,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
 	// Sessions is how many the profile's tunnels have now. Output only.
-	Sessions      uint32 `protobuf:"varint,19,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	Sessions uint32 `protobuf:"varint,19,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// Proxy is what becomes of the LAC's own LCP and authentication.
+	Proxy         ProxyPolicy `protobuf:"varint,20,opt,name=proxy,proto3,enum=culvert.v1.ProxyPolicy" json:"proxy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -294,6 +358,13 @@ func (x *LAC) GetSessions() uint32 {
 		return x.Sessions
 	}
 	return 0
+}
+
+func (x *LAC) GetProxy() ProxyPolicy {
+	if x != nil {
+		return x.Proxy
+	}
+	return ProxyPolicy_PROXY_POLICY_UNSPECIFIED
 }
 
 // ListLACsRequest asks for all profiles.
@@ -753,7 +824,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd3\x05\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\x82\x06\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -780,7 +851,8 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"maxTunnels\x12!\n" +
 	"\fmax_sessions\x18\x11 \x01(\rR\vmaxSessions\x12\x18\n" +
 	"\atunnels\x18\x12 \x01(\rR\atunnels\x12\x1a\n" +
-	"\bsessions\x18\x13 \x01(\rR\bsessionsB\t\n" +
+	"\bsessions\x18\x13 \x01(\rR\bsessions\x12-\n" +
+	"\x05proxy\x18\x14 \x01(\x0e2\x17.culvert.v1.ProxyPolicyR\x05proxyB\t\n" +
 	"\a_windowB\x06\n" +
 	"\x04_mruB\x10\n" +
 	"\x0e_echo_failuresB\x0e\n" +
@@ -810,7 +882,13 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUTH_METHOD_PAP\x10\x01\x12\x14\n" +
 	"\x10AUTH_METHOD_CHAP\x10\x02\x12\x18\n" +
-	"\x14AUTH_METHOD_MSCHAPV2\x10\x032\xe9\x02\n" +
+	"\x14AUTH_METHOD_MSCHAPV2\x10\x03*\x94\x01\n" +
+	"\vProxyPolicy\x12\x1c\n" +
+	"\x18PROXY_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18PROXY_POLICY_ON_MISMATCH\x10\x01\x12\x17\n" +
+	"\x13PROXY_POLICY_ACCEPT\x10\x02\x12\x17\n" +
+	"\x13PROXY_POLICY_STRICT\x10\x03\x12\x17\n" +
+	"\x13PROXY_POLICY_ALWAYS\x10\x042\xe9\x02\n" +
 	"\n" +
 	"LACService\x12E\n" +
 	"\bListLACs\x12\x1b.culvert.v1.ListLACsRequest\x1a\x1c.culvert.v1.ListLACsResponse\x12?\n" +
@@ -831,50 +909,52 @@ func file_culvert_v1_lac_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_lac_proto_rawDescData
 }
 
-var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_culvert_v1_lac_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_culvert_v1_lac_proto_goTypes = []any{
 	(AuthMethod)(0),               // 0: culvert.v1.AuthMethod
-	(*LAC)(nil),                   // 1: culvert.v1.LAC
-	(*ListLACsRequest)(nil),       // 2: culvert.v1.ListLACsRequest
-	(*ListLACsResponse)(nil),      // 3: culvert.v1.ListLACsResponse
-	(*GetLACRequest)(nil),         // 4: culvert.v1.GetLACRequest
-	(*GetLACResponse)(nil),        // 5: culvert.v1.GetLACResponse
-	(*AddLACRequest)(nil),         // 6: culvert.v1.AddLACRequest
-	(*AddLACResponse)(nil),        // 7: culvert.v1.AddLACResponse
-	(*ChangeLACRequest)(nil),      // 8: culvert.v1.ChangeLACRequest
-	(*ChangeLACResponse)(nil),     // 9: culvert.v1.ChangeLACResponse
-	(*RemoveLACRequest)(nil),      // 10: culvert.v1.RemoveLACRequest
-	(*RemoveLACResponse)(nil),     // 11: culvert.v1.RemoveLACResponse
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
+	(ProxyPolicy)(0),              // 1: culvert.v1.ProxyPolicy
+	(*LAC)(nil),                   // 2: culvert.v1.LAC
+	(*ListLACsRequest)(nil),       // 3: culvert.v1.ListLACsRequest
+	(*ListLACsResponse)(nil),      // 4: culvert.v1.ListLACsResponse
+	(*GetLACRequest)(nil),         // 5: culvert.v1.GetLACRequest
+	(*GetLACResponse)(nil),        // 6: culvert.v1.GetLACResponse
+	(*AddLACRequest)(nil),         // 7: culvert.v1.AddLACRequest
+	(*AddLACResponse)(nil),        // 8: culvert.v1.AddLACResponse
+	(*ChangeLACRequest)(nil),      // 9: culvert.v1.ChangeLACRequest
+	(*ChangeLACResponse)(nil),     // 10: culvert.v1.ChangeLACResponse
+	(*RemoveLACRequest)(nil),      // 11: culvert.v1.RemoveLACRequest
+	(*RemoveLACResponse)(nil),     // 12: culvert.v1.RemoveLACResponse
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
 }
 var file_culvert_v1_lac_proto_depIdxs = []int32{
-	12, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
+	13, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
 	0,  // 1: culvert.v1.LAC.auth:type_name -> culvert.v1.AuthMethod
-	12, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
-	1,  // 3: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
-	1,  // 4: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
-	1,  // 5: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
-	1,  // 6: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
-	1,  // 7: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
-	13, // 8: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 9: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
-	2,  // 10: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
-	4,  // 11: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
-	6,  // 12: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
-	8,  // 13: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
-	10, // 14: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
-	3,  // 15: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
-	5,  // 16: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
-	7,  // 17: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
-	9,  // 18: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
-	11, // 19: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	13, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
+	1,  // 3: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
+	2,  // 4: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
+	2,  // 5: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
+	2,  // 6: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
+	2,  // 7: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
+	2,  // 8: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
+	14, // 9: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 10: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
+	3,  // 11: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
+	5,  // 12: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
+	7,  // 13: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
+	9,  // 14: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
+	11, // 15: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
+	4,  // 16: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
+	6,  // 17: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
+	8,  // 18: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
+	10, // 19: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
+	12, // 20: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_lac_proto_init() }
@@ -888,7 +968,7 @@ func file_culvert_v1_lac_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_lac_proto_rawDesc), len(file_culvert_v1_lac_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
