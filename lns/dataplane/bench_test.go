@@ -41,8 +41,12 @@ func TestMain(m *testing.M) {
 
 func BenchmarkUp64(b *testing.B)     { benchmarkUp(b, 64, "") }
 func BenchmarkUp1400(b *testing.B)   { benchmarkUp(b, 1400, "") }
-func BenchmarkDown64(b *testing.B)   { benchmarkDown(b, 64) }
-func BenchmarkDown1400(b *testing.B) { benchmarkDown(b, 1400) }
+func BenchmarkDown64(b *testing.B)   { benchmarkDown(b, 64, "") }
+func BenchmarkDown1400(b *testing.B) { benchmarkDown(b, 1400, "") }
+
+// These are with sockets that read marks, for traffic without: what IPsec costs those who have none.
+func BenchmarkUp64Marks(b *testing.B)   { benchmarkUp(b, 64, "marks") }
+func BenchmarkDown64Marks(b *testing.B) { benchmarkDown(b, 64, "marks") }
 
 // BenchmarkUp64Segmented has datagrams arrive as a card with receive offload leaves them.
 func BenchmarkUp64Segmented(b *testing.B) { benchmarkUp(b, 64, "segmented") }
@@ -51,11 +55,11 @@ type nobody struct{}
 
 func (nobody) Datagrams(int, []dataplane.Datagram) {}
 
-func benchmarkPlane(b *testing.B, offload bool) (dataplane.Plane, *net.UDPConn) {
+func benchmarkPlane(b *testing.B, how string) (dataplane.Plane, *net.UDPConn) {
 	namespace(b)
 	p, err := dataplane.New(dataplane.Config{
 		Listen: loopback("127.0.0.1"), Shards: 2, Address: ownAddress,
-		Routes: []netip.Prefix{planetest.Pool}, Device: "culvert0", ReceiveOffload: offload,
+		Routes: []netip.Prefix{planetest.Pool}, Device: "culvert0", ReceiveOffload: how == "segmented", Marks: how == "marks",
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -92,17 +96,21 @@ func subscriber(i int) netip.Addr {
 }
 
 func benchmarkUp(b *testing.B, size int, how string) {
-	p, c := benchmarkPlane(b, how != "")
+	p, c := benchmarkPlane(b, how)
+	role := "up"
+	if how == "segmented" {
+		role += how
+	}
 	f, err := c.File()
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	measure(b, p, f, "up"+how, p.Listeners()[0].String(), size, func(s dataplane.Stats) uint64 { return s.Received })
+	measure(b, p, f, role, p.Listeners()[0].String(), size, func(s dataplane.Stats) uint64 { return s.Received })
 }
 
-func benchmarkDown(b *testing.B, size int) {
-	p, _ := benchmarkPlane(b, false)
+func benchmarkDown(b *testing.B, size int, how string) {
+	p, _ := benchmarkPlane(b, how)
 	measure(b, p, nil, "down", "-", size, func(s dataplane.Stats) uint64 { return s.Sent })
 }
 

@@ -36,6 +36,10 @@ type Config struct {
 	// train goes to the shard of its first datagram; with more than one shard
 	// packets of a session may then overtake each other.
 	ReceiveOffload bool
+	// Marks reads the mark of each datagram and sends with that of each, as IPsec
+	// needs (see ProbeMarks); it takes CAP_NET_ADMIN. ReceiveOffload is then left out: datagrams
+	// of two SAs could come in one train.
+	Marks bool
 	// Device names the TUN device; empty is "culvert%d", in which the
 	// kernel puts a number.
 	Device string

@@ -68,9 +68,10 @@ func (d *downstream) forward(batch []Packet) {
 // flush sends what has been gathered.
 func (d *downstream) flush() {
 	if len(d.out) > 0 {
-		n := d.plane.transport.Send(d.shard, d.out)
+		n, withheld := d.plane.transmit(d.shard, d.out)
 		d.counts.sent += uint64(n)
-		d.counts.sendDropped += uint64(len(d.out) - n)
+		d.counts.withheld += uint64(withheld)
+		d.counts.sendDropped += uint64(len(d.out) - n - withheld)
 	}
 	d.out = d.out[:0]
 	d.segments.used, d.fragments.used = 0, 0
@@ -117,8 +118,9 @@ func (d *downstream) send(s *session, buf []byte, off, n int) {
 	s.outPackets.Add(1)
 	s.outOctets.Add(uint64(n))
 	at := s.putHeader(buf, off)
+	to := s.peer.Load()
 	d.out = append(d.out, Datagram{
-		Listener: uint16(s.key >> 32), Peer: s.peer.Load().addr, B: buf[at : off+n : off+n],
+		Listener: uint16(s.key >> 32), Mark: to.mark, Peer: to.addr, B: buf[at : off+n : off+n],
 	})
 	if len(d.out) == cap(d.out) {
 		d.flush()

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"net/netip"
 	"sync"
+	"unsafe"
 )
 
 // NewTUN makes the TUN device as a Core, for tests that want one on the far side too.
@@ -89,3 +90,19 @@ func (r *Routes) Nodes() (n int) {
 	}
 	return n
 }
+
+// ParseAncillary is what the receiver reads of control messages.
+func ParseAncillary(b []byte) (segment int, mark uint32) {
+	// The kernel's are aligned, as the receiver's room for them is.
+	room := make([]uint64, len(b)/8+1)
+	aligned := unsafe.Slice((*byte)(unsafe.Pointer(&room[0])), len(room)*8)[:copy(unsafe.Slice((*byte)(unsafe.Pointer(&room[0])), len(room)*8), b)]
+	a := parseAncillary(aligned)
+	return a.segment, a.mark
+}
+
+// MarkSet is the set of marks that may be used.
+type MarkSet struct{ s markSet }
+
+func NewMarkSet() *MarkSet                    { return new(MarkSet) }
+func (m *MarkSet) Set(mark uint32, live bool) { m.s.set(mark, live) }
+func (m *MarkSet) Has(mark uint32) bool       { return m.s.has(mark) }

@@ -22,6 +22,9 @@ type Session struct {
 	// PeerSession the ids it chose.
 	Peer                    netip.AddrPort
 	PeerTunnel, PeerSession uint16
+	// Mark is the mark of the IPsec SA that the tunnel runs in, 0 in clear: what has
+	// another one is not of this session, and its packets go out with it or not at all.
+	Mark uint32
 	// Sequence, where set, puts Ns and Nr into data headers (RFC 2661 section
 	// 5.4). It is the next Ns: the plane takes numbers from it, and so does
 	// whoever sends other frames of the session.
@@ -53,13 +56,16 @@ type Counters struct {
 // Datagram is one L2TP datagram, header included.
 type Datagram struct {
 	Listener uint16
-	Peer     netip.AddrPort
-	B        []byte
+	// Mark tells the IPsec SA that it came, or has to go, through; 0 is none. Without
+	// Config.Marks it is always 0.
+	Mark uint32
+	Peer netip.AddrPort
+	B    []byte
 }
 
 // Handler takes what the plane does not forward itself: control messages,
 // PPP frames that are not IPv4, and data of sessions it does not know, or that does
-// not come from the session's Peer: whoever takes it checks Datagram.Peer.
+// not come from the session's Peer with its Mark: whoever takes it checks Datagram.Peer and Mark.
 type Handler interface {
 	// Datagrams is called by the plane's reader goroutines, one at a time for each shard.
 	// The datagrams are only lent: B is valid until Datagrams returns.
@@ -91,6 +97,10 @@ type Plane interface {
 	// kernel would not take is dropped and counted: the peer retransmits.
 	// The plane keeps no reference to batch.
 	Send(shard int, batch []Datagram)
+	// SetMark says that the IPsec SA of a mark is there, or is gone. With a mark that is
+	// not said to be there nothing is forwarded or sent: it could leave in clear. When SetMark
+	// returns, no packet that is not on its way already leaves with a mark that is gone.
+	SetMark(mark uint32, live bool)
 	// Stats are the plane's own counters since Start.
 	Stats() Stats
 	// Close stops the readers and waits for them.
@@ -111,6 +121,8 @@ type Stats struct {
 	// NoSession came from the core for no subscriber's address; TooBig were
 	// answered with ICMP too-big, or dropped where no answer is allowed.
 	NoSession, TooBig uint64
+	// Withheld were not sent, because the SA whose mark they had is not there.
+	Withheld uint64
 }
 
 // ShardOf says which of n shards owns a tunnel (by its id) or a session (by its).

@@ -4,12 +4,12 @@ import "sync/atomic"
 
 // tally counts what happens in one batch.
 type tally struct {
-	received, sent, sendDropped, malformed, invalid, coreDropped, noSession, tooBig uint64
+	received, sent, sendDropped, malformed, invalid, coreDropped, noSession, tooBig, withheld uint64
 }
 
 // shardStats is one shard's share of Stats.
 type shardStats struct {
-	received, sent, sendDropped, malformed, invalid, coreDropped, noSession, tooBig atomic.Uint64
+	received, sent, sendDropped, malformed, invalid, coreDropped, noSession, tooBig, withheld atomic.Uint64
 }
 
 // add adds the tally and clears it.
@@ -20,7 +20,7 @@ func (s *shardStats) add(t *tally) {
 	}{
 		{&s.received, t.received}, {&s.sent, t.sent}, {&s.sendDropped, t.sendDropped},
 		{&s.malformed, t.malformed}, {&s.invalid, t.invalid}, {&s.coreDropped, t.coreDropped},
-		{&s.noSession, t.noSession}, {&s.tooBig, t.tooBig},
+		{&s.noSession, t.noSession}, {&s.tooBig, t.tooBig}, {&s.withheld, t.withheld},
 	} {
 		if c.n != 0 {
 			c.to.Add(c.n)
@@ -39,4 +39,5 @@ func (s *shardStats) addTo(sum *Stats) {
 	sum.CoreDropped += s.coreDropped.Load()
 	sum.NoSession += s.noSession.Load()
 	sum.TooBig += s.tooBig.Load()
+	sum.Withheld += s.withheld.Load()
 }

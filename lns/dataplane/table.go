@@ -36,10 +36,16 @@ const (
 	flagCompress
 )
 
-// peer is one LAC's address and port, shared by all its sessions.
+// peer is where one LAC is, shared by all its sessions.
 type peer struct {
-	addr netip.AddrPort
+	peerKey
 	refs int // under the plane's lock
+}
+
+// peerKey tells peers apart: behind a NAT two may have one address and port.
+type peerKey struct {
+	addr netip.AddrPort
+	mark uint32
 }
 
 // prefix4 is an IPv4 prefix.

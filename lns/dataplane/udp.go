@@ -39,7 +39,7 @@ type socket struct {
 func newUDP(c Config) (Transport, error) {
 	u := new(udp)
 	for range c.Shards {
-		u.receivers = append(u.receivers, newReceiver(u))
+		u.receivers = append(u.receivers, newReceiver(u, c.Marks))
 	}
 	for i, a := range c.Listen {
 		if err := u.listen(uint16(i), a, c); err != nil {
@@ -119,7 +119,7 @@ func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, c.SocketBuffer)
 	// Where these do not exist, datagrams come one by one, and the kernel
 	// chooses about DF; neither is worth a refusal.
-	if c.ReceiveOffload {
+	if c.ReceiveOffload && !c.Marks {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
 	}
 	if a.Addr().Is4() {
@@ -129,6 +129,11 @@ func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 	} else {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT)
+	}
+	if c.Marks {
+		if err := readMarks(fd); err != nil {
+			return err
+		}
 	}
 	return unix.Bind(fd, sockaddr(a))
 }
@@ -162,6 +167,8 @@ func listenError(a netip.AddrPort, err error) error {
 		return fmt.Errorf("dataplane: cannot listen on %v: another process does (see ss -lunp): %w", a, err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("dataplane: cannot listen on %v: no interface of this host has that address (see ip address): %w", a, err)
+	case errors.Is(err, ErrPermission):
+		return fmt.Errorf("dataplane: cannot listen on %v: %w", a, err)
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		return fmt.Errorf("dataplane: cannot listen on %v: %w (%w): a port below 1024 takes CAP_NET_BIND_SERVICE", a, ErrPermission, err)
 	}

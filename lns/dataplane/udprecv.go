@@ -16,6 +16,8 @@ const (
 	slotSize = MaxPacket + 1 + 5*64
 	// controlSize is the room for one control message with an integer.
 	controlSize = 24
+	// received is the room for the control messages of a received message.
+	received = 2 * controlSize
 )
 
 // message is struct mmsghdr.
@@ -33,13 +35,15 @@ type receiver struct {
 	messages [receiveBatch]message
 	iovs     [receiveBatch]unix.Iovec
 	names    [receiveBatch]rawAddr
-	controls [receiveBatch][controlSize]byte
-	buf      []byte
-	batch    []Datagram
+	controls [receiveBatch][received]byte
+	// marks says that there may be more control messages than UDP_GRO's.
+	marks bool
+	buf   []byte
+	batch []Datagram
 }
 
-func newReceiver(u *udp) *receiver {
-	r := &receiver{udp: u, buf: make([]byte, receiveBatch*slotSize)}
+func newReceiver(u *udp, marks bool) *receiver {
+	r := &receiver{udp: u, marks: marks, buf: make([]byte, receiveBatch*slotSize)}
 	for i := range r.messages {
 		h := &r.messages[i].hdr
 		r.iovs[i].Base = &r.buf[i*slotSize]
@@ -57,7 +61,7 @@ func newReceiver(u *udp) *receiver {
 func (r *receiver) reset(i int) {
 	h := &r.messages[i].hdr
 	h.Namelen = unix.SizeofSockaddrInet6
-	h.SetControllen(controlSize)
+	h.SetControllen(received)
 	h.Flags = 0
 }
 
@@ -95,7 +99,13 @@ func (r *receiver) gather(listener uint16, n int) {
 		m := &r.messages[i]
 		d := Datagram{Listener: listener, Peer: getAddr(&r.names[i])}
 		b := r.buf[i*slotSize:][:m.n]
-		step := segmentSize(&m.hdr, r.controls[i][:])
+		var step int
+		if r.marks {
+			a := parseAncillary(r.controls[i][:min(int(m.hdr.Controllen), received)])
+			step, d.Mark = a.segment, a.mark
+		} else {
+			step = segmentSize(&m.hdr, r.controls[i][:])
+		}
 		if m.hdr.Flags&unix.MSG_TRUNC != 0 {
 			b = nil
 		}

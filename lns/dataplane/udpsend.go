@@ -25,7 +25,8 @@ type sender struct {
 	messages [sendBatch]message
 	iovs     [sendBatch]unix.Iovec
 	names    [sendBatch]rawAddr
-	controls [sendBatch][controlSize]byte
+	controls [sendBatch][controlSize]byte // UDP_SEGMENT, of groups
+	marks    [sendBatch][controlSize]byte // SO_MARK, of datagrams with a mark
 	groups   [sendBatch]group
 	of       [sendBatch]uint16 // the group of each datagram
 
@@ -39,6 +40,7 @@ type sender struct {
 // group is datagrams for one peer, all of one size but the last, which is smaller: one message.
 type group struct {
 	peer   netip.AddrPort
+	mark   uint32
 	size   int // of the first
 	octets int
 	n      int
@@ -77,6 +79,7 @@ func newSender(u *udp) *sender {
 		c := (*unix.Cmsghdr)(unsafe.Pointer(&s.controls[i][0]))
 		c.Level, c.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
 		c.SetLen(unix.CmsgLen(2))
+		prepareMark(&s.marks[i])
 	}
 	s.call = func(fd uintptr) { s.done, s.errno = sendmmsg(fd, s.todo) }
 	return s
@@ -118,8 +121,11 @@ func (s *sender) send(to *socket, batch []Datagram) (sent int) {
 		switch g := &s.groups[at]; {
 		case s.errno == unix.EINTR:
 			continue
-		case s.errno == unix.EAGAIN:
+		case s.errno == unix.EAGAIN && g.mark == 0:
 			return sent
+		case s.errno == unix.EAGAIN:
+			// The queue may be full, but it may as well be this one's SA, which has no
+			// keys for a moment: others must not wait for those.
 		case g.n > 1:
 			sent += s.apart(to, at)
 		}
@@ -129,15 +135,16 @@ func (s *sender) send(to *socket, batch []Datagram) (sent int) {
 }
 
 // sort puts each datagram into a group, in which the order for each peer is kept, and
-// returns how many there are. Datagrams of limit octets and more stay alone.
+// returns how many there are. Datagrams of limit octets and more stay alone, and those
+// with a mark: the kernel does not segment what goes through IPsec.
 func (s *sender) sort(batch []Datagram, limit int) int {
 	groups := 0
 next:
 	for i := range batch {
 		d := &batch[i]
-		for j := groups - 1; j >= 0 && j >= groups-lookBack; j-- {
+		for j := groups - 1; d.Mark == 0 && j >= 0 && j >= groups-lookBack; j-- {
 			g := &s.groups[j]
-			if g.peer != d.Peer {
+			if g.peer != d.Peer || g.mark != 0 {
 				continue
 			}
 			if g.closed || g.size == 0 || len(d.B) > g.size || g.size >= limit || g.n == maxSegments || g.octets+len(d.B) > maxSegmented {
@@ -149,7 +156,7 @@ next:
 			s.of[i] = uint16(j)
 			continue next
 		}
-		s.groups[groups] = group{peer: d.Peer, size: len(d.B), octets: len(d.B), n: 1}
+		s.groups[groups] = group{peer: d.Peer, mark: d.Mark, size: len(d.B), octets: len(d.B), n: 1}
 		s.of[i] = uint16(groups)
 		groups++
 	}
@@ -172,6 +179,10 @@ func (s *sender) build(batch []Datagram, groups int) {
 		if g.n > 1 {
 			*(*uint16)(unsafe.Pointer(&s.controls[j][unix.SizeofCmsghdr])) = uint16(g.size)
 			h.Control = &s.controls[j][0]
+			h.SetControllen(controlSize)
+		} else if g.mark != 0 {
+			putMark(&s.marks[j], g.mark)
+			h.Control = &s.marks[j][0]
 			h.SetControllen(controlSize)
 		}
 	}

@@ -42,7 +42,7 @@ func (p *userspace) input(u *upstream, d *Datagram) {
 		return
 	}
 	s := p.sessions.get(Key{d.Listener, h.TunnelID, h.SessionID}.pack())
-	if s == nil || s.peer.Load().addr != d.Peer {
+	if s == nil || !s.comesFrom(d) || !p.mayPass(d.Mark) {
 		u.rest = append(u.rest, *d)
 		return
 	}
@@ -72,4 +72,10 @@ func (p *userspace) input(u *upstream, d *Datagram) {
 	// The packet stays where it is in the datagram: what is before it is room.
 	off := h.Size() + int(h.Offset) + at
 	u.packets = append(u.packets, Packet{Buf: d.B[:off+len(packet)], Off: off})
+}
+
+// comesFrom says whether the datagram is from the session's LAC, through its SA if it has one.
+func (s *session) comesFrom(d *Datagram) bool {
+	from := s.peer.Load()
+	return from.addr == d.Peer && from.mark == d.Mark
 }

@@ -20,6 +20,7 @@ type userspace struct {
 	routes    *routeTable
 	router    *router
 	done      chan struct{}
+	marks     *markSet // nil without Config.Marks
 
 	// Each belongs to one reader; see upstream and downstream.
 	up   []*upstream
@@ -32,7 +33,7 @@ type userspace struct {
 
 	// mu guards what writes to sessions and routes, and:
 	mu      sync.Mutex
-	peers   map[netip.AddrPort]*peer
+	peers   map[peerKey]*peer
 	started bool
 	closed  bool
 }
@@ -47,7 +48,10 @@ func New(c Config) (Plane, error) {
 	p := &userspace{
 		config: c, transport: c.Transport, core: c.Core,
 		sessions: newTable(), routes: newRouteTable(), done: make(chan struct{}),
-		shards: make([]shardStats, c.Shards), peers: make(map[netip.AddrPort]*peer),
+		shards: make([]shardStats, c.Shards), peers: make(map[peerKey]*peer),
+	}
+	if c.Marks {
+		p.marks = new(markSet)
 	}
 	if p.transport == nil {
 		t, err := newUDP(c)
@@ -118,6 +122,8 @@ func (p *userspace) check(v *Session) error {
 		reason = "no such listener"
 	case !v.Peer.IsValid():
 		reason = "no peer"
+	case v.Mark != 0 && p.marks == nil:
+		reason = fmt.Sprintf("mark %d, but marks are not in use", v.Mark)
 	case !v.Address.Is4():
 		reason = fmt.Sprintf("address %v is not IPv4", v.Address)
 	case v.MTU != 0 && v.MTU < 68:
@@ -145,7 +151,7 @@ func (p *userspace) add(v *Session) {
 	} else {
 		s = &session{key: key}
 	}
-	s.set(v, p.takePeer(v.Peer))
+	s.set(v, p.takePeer(peerKey{v.Peer, v.Mark}))
 	p.dropPeer(oldPeer)
 	p.route(s, before, s.prefixes())
 	if oldPeer == nil {
@@ -191,11 +197,11 @@ func (p *userspace) Remove(keys []Key, out []Counters) {
 }
 
 // takePeer and dropPeer keep one peer for all its sessions. Under mu.
-func (p *userspace) takePeer(a netip.AddrPort) *peer {
-	r := p.peers[a]
+func (p *userspace) takePeer(k peerKey) *peer {
+	r := p.peers[k]
 	if r == nil {
-		r = &peer{addr: a}
-		p.peers[a] = r
+		r = &peer{peerKey: k}
+		p.peers[k] = r
 	}
 	r.refs++
 	return r
@@ -206,7 +212,7 @@ func (p *userspace) dropPeer(r *peer) {
 		return
 	}
 	if r.refs--; r.refs == 0 {
-		delete(p.peers, r.addr)
+		delete(p.peers, r.peerKey)
 	}
 }
 
@@ -220,9 +226,10 @@ func (p *userspace) Counters(keys []Key, out []Counters) {
 }
 
 func (p *userspace) Send(shard int, batch []Datagram) {
-	n := p.transport.Send(shard, batch)
+	n, withheld := p.transmit(shard, batch)
 	p.shards[shard].sent.Add(uint64(n))
-	p.shards[shard].sendDropped.Add(uint64(len(batch) - n))
+	p.shards[shard].withheld.Add(uint64(withheld))
+	p.shards[shard].sendDropped.Add(uint64(len(batch) - n - withheld))
 }
 
 func (p *userspace) Stats() Stats {

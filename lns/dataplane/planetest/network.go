@@ -1,7 +1,6 @@
 package planetest
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"sync"
@@ -62,7 +61,7 @@ func (n *network) Close() error {
 	return nil
 }
 
-func (n *network) inject(listener uint16, peer netip.AddrPort, b []byte) bool {
+func (n *network) inject(d dataplane.Datagram) bool {
 	n.mu.Lock()
 	if !n.open {
 		n.mu.Unlock()
@@ -71,11 +70,11 @@ func (n *network) inject(listener uint16, peer netip.AddrPort, b []byte) bool {
 	n.busy.Add(1)
 	n.mu.Unlock()
 	defer n.busy.Done()
-	shard := steer(b, len(n.shards))
+	shard := steer(d.B, len(n.shards))
 	in := &n.shards[shard]
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.queue = append(in.queue, dataplane.Datagram{Listener: listener, Peer: peer, B: bytes.Clone(b)})
+	in.queue = append(in.queue, d)
 	if in.running {
 		return true
 	}

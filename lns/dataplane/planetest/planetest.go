@@ -12,6 +12,7 @@
 package planetest
 
 import (
+	"bytes"
 	"net/netip"
 
 	"culvert/lns/dataplane"
@@ -25,6 +26,8 @@ type Config struct {
 	Shards int
 	// Address is the plane's own, the source of ICMP errors.
 	Address netip.Addr
+	// Marks is dataplane.Config.Marks.
+	Marks bool
 	// OnSend is called with what the plane sends to LACs, and OnCore with
 	// the IP packets it gives to the core; both are lent. They may call any
 	// method of the plane; what they inject is delivered after they return.
@@ -50,7 +53,7 @@ func New(c Config) (*Plane, error) {
 		core: NewCore(c.OnCore),
 	}
 	plane, err := dataplane.New(dataplane.Config{
-		Shards: c.Shards, Address: c.Address, Transport: p.net, Core: p.core,
+		Shards: c.Shards, Address: c.Address, Transport: p.net, Core: p.core, Marks: c.Marks,
 	})
 	if err != nil {
 		return nil, err
@@ -65,7 +68,12 @@ func New(c Config) (*Plane, error) {
 // When Inject is called while another goroutine's is being delivered, or from a
 // callback, it only queues, and that delivery goes on with it.
 func (p *Plane) Inject(listener uint16, peer netip.AddrPort, b []byte) bool {
-	return p.net.inject(listener, peer, b)
+	return p.InjectMarked(listener, peer, 0, b)
+}
+
+// InjectMarked is Inject through the IPsec SA of a mark.
+func (p *Plane) InjectMarked(listener uint16, peer netip.AddrPort, mark uint32, b []byte) bool {
+	return p.net.inject(dataplane.Datagram{Listener: listener, Peer: peer, Mark: mark, B: bytes.Clone(b)})
 }
 
 // InjectCore gives an IP packet to the plane as if it had come from the core.
