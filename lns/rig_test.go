@@ -295,6 +295,7 @@ type memJournal struct {
 	sessions map[sessiondb.SessionKey]sessiondb.Session
 	entries  map[uint64]sessiondb.Entry
 	objects  map[string]sessiondb.Object
+	calls    map[sessiondb.SessionKey]sessiondb.Call
 	ends     []sessiondb.End
 	fail     error
 }
@@ -303,6 +304,7 @@ func newMemJournal() *memJournal {
 	return &memJournal{
 		tunnels: map[sessiondb.TunnelKey]sessiondb.Tunnel{}, sessions: map[sessiondb.SessionKey]sessiondb.Session{},
 		entries: map[uint64]sessiondb.Entry{}, objects: map[string]sessiondb.Object{},
+		calls: map[sessiondb.SessionKey]sessiondb.Call{},
 	}
 }
 
@@ -324,6 +326,10 @@ func (j *memJournal) Apply(_ context.Context, changes []sessiondb.Change) error 
 		case sessiondb.DropSession:
 			delete(j.sessions, c.Session.Key)
 			j.ends = append(j.ends, *c.End)
+		case sessiondb.PutCall:
+			j.calls[c.Call.Key] = *c.Call
+		case sessiondb.DropCall:
+			delete(j.calls, c.Call.Key)
 		case sessiondb.PutEntry:
 			j.entries[c.Entry.Seq] = *c.Entry
 		case sessiondb.DropEntry:
@@ -357,6 +363,10 @@ func (j *memJournal) Sessions(context.Context) iter.Seq2[sessiondb.Session, erro
 	return inOrder(j.sessions, func(a, b sessiondb.SessionKey) int {
 		return cmp.Or(cmp.Compare(a.Tunnel.ID, b.Tunnel.ID), cmp.Compare(a.ID, b.ID))
 	})
+}
+
+func (j *memJournal) Calls(context.Context) iter.Seq2[sessiondb.Call, error] {
+	return inOrder(j.calls, sessiondb.SessionKey.Compare)
 }
 
 func (j *memJournal) Entries(context.Context) iter.Seq2[sessiondb.Entry, error] {

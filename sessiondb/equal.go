@@ -14,9 +14,10 @@ func SameTime(a, b time.Time) bool {
 
 // Equal compares all that a store keeps.
 func (t *Tunnel) Equal(o *Tunnel) bool {
-	a, b := *t, *o
-	a.Since, b.Since = time.Time{}, time.Time{}
-	return a == b && SameTime(t.Since, o.Since)
+	return t.Key == o.Key && t.Node == o.Node && t.Peer == o.Peer && t.PeerID == o.PeerID &&
+		t.PeerName == o.PeerName && t.Profile == o.Profile &&
+		t.PeerWindow == o.PeerWindow && t.Ns == o.Ns && t.Nr == o.Nr &&
+		SameTime(t.Since, o.Since) && bytes.Equal(t.State, o.State)
 }
 
 // Equal compares all that a store keeps.

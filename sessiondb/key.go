@@ -40,6 +40,7 @@ var opNames = [...]string{
 	PutSession: "put session", DropSession: "drop session",
 	PutEntry: "put accounting entry", DropEntry: "drop accounting entry",
 	PutObject: "put object", DropObject: "drop object",
+	PutCall: "put call", DropCall: "drop call",
 }
 
 // String gives the name, such as "put session".
@@ -62,6 +63,8 @@ func (c Change) String() string {
 		return fmt.Sprintf("%v %v", c.Op, c.Session.Key)
 	case PutEntry, DropEntry:
 		return fmt.Sprintf("%v %d", c.Op, c.Entry.Seq)
+	case PutCall, DropCall:
+		return fmt.Sprintf("%v %v", c.Op, c.Call.Key)
 	}
 	return fmt.Sprintf("%v %s %q", c.Op, c.Object.Kind, c.Object.Name)
 }
@@ -79,6 +82,11 @@ func (c Change) Validate() error {
 			return invalid("%v without a session", c.Op)
 		}
 		return c.Session.Key.Tunnel.validate()
+	case PutCall, DropCall:
+		if c.Call == nil {
+			return invalid("%v without a call", c.Op)
+		}
+		return c.Call.Key.Tunnel.validate()
 	case PutEntry, DropEntry:
 		if c.Entry == nil || c.Entry.Seq == 0 || c.Entry.Seq > math.MaxInt64 {
 			return invalid("%v without an entry whose number is from 1 to 2^63-1", c.Op)

@@ -159,7 +159,7 @@ func (c *Change) size() int64 {
 	const each = 256
 	switch c.Op {
 	case PutTunnel:
-		return each + 200 + int64(len(c.Tunnel.PeerName))
+		return each + 200 + int64(len(c.Tunnel.PeerName)+len(c.Tunnel.State))
 	case PutSession:
 		s := c.Session
 		return each + 450 + int64(len(s.AcctSessionID)+len(s.User)+len(s.CallingStation)+len(s.CalledStation)+32*len(s.Routes)+len(s.State))

@@ -41,6 +41,20 @@ type Tunnel struct {
 	// sequence number to send and the next expected.
 	PeerWindow, Ns, Nr uint16
 	Since              time.Time
+	// State is opaque to stores: what else lns needs to go on with the
+	// tunnel, versioned by lns.
+	State []byte
+}
+
+// Call says that the LAC holds a call: from its ICRQ until one end has cleared it and
+// the other knows. It is written together with the tunnel's sequence numbers. A Call
+// without a Session is still being set up, or was ended and the LAC may not
+// know; a Session without a Call was cleared by the LAC.
+type Call struct {
+	Key  SessionKey
+	Node string
+	// PeerID is the LAC's session id.
+	PeerID uint16
 }
 
 // Session is what is kept of an established session.
@@ -105,6 +119,8 @@ const (
 	DropEntry
 	PutObject
 	DropObject
+	PutCall
+	DropCall
 )
 
 // Change is one change of the state. The field that Op names is set; for a
@@ -117,6 +133,7 @@ type Change struct {
 	End     *End
 	Entry   *Entry
 	Object  *Object
+	Call    *Call
 }
 
 // Store keeps state. Implementations are safe for concurrent use.
@@ -141,6 +158,10 @@ type Store interface {
 // called before every batch of packets is sent.
 type Journal interface {
 	Store
+	// Calls yields the calls in key order, like the readers of Store. Calls are
+	// of use only to whoever goes on with their tunnels at once, so the
+	// cluster's store has none: it takes their changes and does nothing.
+	Calls(ctx context.Context) iter.Seq2[Call, error]
 	// Epoch is a number that every opening of the journal makes higher.
 	Epoch() uint32
 }

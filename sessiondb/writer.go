@@ -164,6 +164,9 @@ func (w *Writer) Submit(changes []Change) {
 	}
 	before := w.queue.len()
 	for _, c := range changes {
+		if c.Op == PutCall || c.Op == DropCall {
+			continue // of use to the node alone, see Journal
+		}
 		if err := c.Validate(); err != nil {
 			w.stats.Conflicts++
 			w.opts.Log.Error("sessiondb: change cannot be stored", "error", err)

@@ -159,6 +159,10 @@ func (c *Control) Ns() uint16 { return c.una + uint16(c.Unacked()) }
 // Nr returns the sequence number expected from the peer next.
 func (c *Control) Nr() uint16 { return c.nr }
 
+// Una returns the lowest sequence number that the peer has not acknowledged: Ns
+// when it has acknowledged everything.
+func (c *Control) Una() uint16 { return c.una }
+
 // Unacked returns how many messages are queued or sent and not acknowledged.
 func (c *Control) Unacked() int { return len(c.queue) - c.head }
 

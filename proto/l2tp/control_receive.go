@@ -109,7 +109,12 @@ var helloBody = []byte{0x80, 8, 0, 0, 0, 0, 0, byte(MessageHello)}
 
 // Tick does what is due. After it, Dead may be true.
 func (c *Control) Tick(now time.Duration, fx *Effects) {
-	if c.retryAt <= now {
+	switch {
+	case c.retryAt > now:
+	case c.flight == 0 && c.retries == 0:
+		c.retryAt = Never // restored: nothing was sent yet, so nothing was lost
+		c.transmit(now, fx)
+	default:
 		c.timeout(now, fx)
 	}
 	if c.ackAt <= now {

@@ -259,6 +259,10 @@ func (t *Tunnel) Ns() uint16 { return t.ctl.Ns() }
 // Nr returns the sequence number expected from the peer next.
 func (t *Tunnel) Nr() uint16 { return t.ctl.Nr() }
 
+// Una returns the lowest sequence number that the peer has not acknowledged: Ns
+// when it has acknowledged everything.
+func (t *Tunnel) Una() uint16 { return t.ctl.Una() }
+
 // Retransmissions returns how many messages were sent again, ever.
 func (t *Tunnel) Retransmissions() uint32 { return t.ctl.Retransmissions() }
 

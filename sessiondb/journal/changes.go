@@ -40,6 +40,8 @@ func (s *scratch) encode(c *sessiondb.Change) (put bool) {
 		key = appendTunnelKey(append(key, prefixTunnel), c.Tunnel.Key)
 	case sessiondb.PutSession, sessiondb.DropSession:
 		key = appendSessionKey(append(key, prefixSession), c.Session.Key)
+	case sessiondb.PutCall, sessiondb.DropCall:
+		key = appendSessionKey(append(key, prefixCall), c.Call.Key)
 	case sessiondb.PutEntry, sessiondb.DropEntry:
 		key = binary.BigEndian.AppendUint64(append(key, prefixEntry), c.Entry.Seq)
 	case sessiondb.PutObject, sessiondb.DropObject:
@@ -50,6 +52,8 @@ func (s *scratch) encode(c *sessiondb.Change) (put bool) {
 		value = appendTunnel(value, c.Tunnel)
 	case sessiondb.PutSession:
 		value = appendSession(value, c.Session)
+	case sessiondb.PutCall:
+		value = appendCall(value, c.Call)
 	case sessiondb.PutEntry:
 		value = appendEntry(value, c.Entry)
 	case sessiondb.PutObject:

@@ -18,7 +18,8 @@ func appendTunnel(b []byte, t *sessiondb.Tunnel) []byte {
 	b = appendUint(b, 6, uint64(t.PeerWindow))
 	b = appendUint(b, 7, uint64(t.Ns))
 	b = appendUint(b, 8, uint64(t.Nr))
-	return appendTime(b, 9, t.Since)
+	b = appendTime(b, 9, t.Since)
+	return appendBytes(b, 10, t.State)
 }
 
 // decodeTunnel sets all of t but its key. It keeps nothing of record.
@@ -44,6 +45,28 @@ func decodeTunnel(record []byte, t *sessiondb.Tunnel) error {
 			t.Nr = uint16(r.uint(math.MaxUint16))
 		case 9:
 			t.Since = r.time()
+		case 10:
+			t.State = append([]byte(nil), r.bytes()...)
+		}
+	}
+	return r.err
+}
+
+// appendCall encodes all of c but its key.
+func appendCall(b []byte, c *sessiondb.Call) []byte {
+	b = appendBytes(append(b, version), 1, c.Node)
+	return appendUint(b, 2, uint64(c.PeerID))
+}
+
+// decodeCall sets all of c but its key. It keeps nothing of record.
+func decodeCall(record []byte, c *sessiondb.Call) error {
+	r := newReader(record)
+	for r.next() {
+		switch r.num {
+		case 1:
+			c.Node = r.text()
+		case 2:
+			c.PeerID = uint16(r.uint(math.MaxUint16))
 		}
 	}
 	return r.err

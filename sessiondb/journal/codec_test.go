@@ -39,6 +39,7 @@ func TestSessionRoundTrip(t *testing.T) {
 const (
 	oldSession = "0103066e6f64652d31040307186e6f64652d312d30303030303030312d303030303030303109117573657231406973702e6578616d706c650b0977686f6c6573616c650d06cb007105a5060f0a30323033303030303031110b6973702e6578616d706c65120115046400000117050a0000081d18d0d887dba6fda5061b05000102ff011ce8071e8827200122042480d9a4c4c1fda506"
 	oldTunnel  = "0103066e6f64652d310506cb000001a506060709056c61632d310b0977686f6c6573616c650c100e0110021280d281dca6fda506"
+	oldCall    = "0103066e6f64652d310403"
 	oldEntry   = "0103066e6f64652d31050973657373696f6e2d3107077b226e223a317d"
 )
 
@@ -46,7 +47,9 @@ const (
 // must be readable for ever.
 func TestOldRecords(t *testing.T) {
 	session := storetest.SessionOf(1)
-	entry, tunnel := storetest.EntryOf(1), storetest.TunnelOf(1)
+	entry, tunnel, call := storetest.EntryOf(1), storetest.TunnelOf(1), storetest.CallOf(1)
+	older := tunnel
+	older.State = nil // came later
 	for name, c := range map[string]struct {
 		record string
 		check  func(b []byte) bool
@@ -57,7 +60,15 @@ func TestOldRecords(t *testing.T) {
 		}},
 		"tunnel": {oldTunnel, func(b []byte) bool {
 			got := sessiondb.Tunnel{Key: tunnel.Key}
+			return decodeTunnel(b, &got) == nil && got.Equal(&older)
+		}},
+		"tunnel with state": {oldTunnel + "15040200ff01", func(b []byte) bool {
+			got := sessiondb.Tunnel{Key: tunnel.Key}
 			return decodeTunnel(b, &got) == nil && got.Equal(&tunnel)
+		}},
+		"call": {oldCall, func(b []byte) bool {
+			got := sessiondb.Call{Key: call.Key}
+			return decodeCall(b, &got) == nil && got == call
 		}},
 		"entry": {oldEntry, func(b []byte) bool {
 			got := sessiondb.Entry{Seq: entry.Seq}
@@ -148,6 +159,21 @@ func FuzzDecodeTunnel(f *testing.F) {
 		}
 		if err := decodeTunnel(appendTunnel(nil, &v), &again); err != nil || !again.Equal(&v) {
 			t.Errorf("%+v came back as\n%+v, error %v", v, again, err)
+		}
+	})
+}
+
+func FuzzDecodeCall(f *testing.F) {
+	c := storetest.CallOf(3)
+	f.Add(appendCall(nil, &c))
+	f.Add([]byte{version})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var v, again sessiondb.Call
+		if decodeCall(b, &v) != nil {
+			return
+		}
+		if err := decodeCall(appendCall(nil, &v), &again); err != nil || again != v {
+			t.Errorf("%+v came back as %+v, error %v", v, again, err)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 // Keys are one byte for the kind of record and then the record's key, so
 // encoded that the order of the bytes is the order of the readers.
 const (
+	prefixCall    = 'c'
 	prefixEntry   = 'e'
 	prefixObject  = 'o'
 	prefixSession = 's'

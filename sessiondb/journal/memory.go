@@ -79,6 +79,11 @@ func (m *Memory) Sessions(ctx context.Context) iter.Seq2[sessiondb.Session, erro
 	return readMemory(ctx, m, []byte{prefixSession}, sessionOf)
 }
 
+// Calls implements sessiondb.Journal.
+func (m *Memory) Calls(ctx context.Context) iter.Seq2[sessiondb.Call, error] {
+	return readMemory(ctx, m, []byte{prefixCall}, callOf)
+}
+
 // Entries implements sessiondb.Store.
 func (m *Memory) Entries(ctx context.Context) iter.Seq2[sessiondb.Entry, error] {
 	return readMemory(ctx, m, []byte{prefixEntry}, entryOf)

@@ -30,7 +30,12 @@ func (j *Journal) Objects(ctx context.Context, kind string) iter.Seq2[sessiondb.
 	return read(ctx, j, objectsOf(kind), objectOf)
 }
 
-// tunnelOf, sessionOf, entryOf and objectOf decode a record and its key, which
+// Calls implements sessiondb.Journal.
+func (j *Journal) Calls(ctx context.Context) iter.Seq2[sessiondb.Call, error] {
+	return read(ctx, j, []byte{prefixCall}, callOf)
+}
+
+// tunnelOf, sessionOf, callOf, entryOf and objectOf decode a record and its key, which
 // is without its first octet.
 func tunnelOf(key, value []byte) (t sessiondb.Tunnel, err error) {
 	k, rest, err := parseTunnelKey(key)
@@ -49,6 +54,13 @@ func sessionOf(key, value []byte) (s sessiondb.Session, err error) {
 		return s, err
 	}
 	return s, decodeSession(value, &s)
+}
+
+func callOf(key, value []byte) (c sessiondb.Call, err error) {
+	if c.Key, err = parseSessionKey(key); err != nil {
+		return c, err
+	}
+	return c, decodeCall(value, &c)
 }
 
 func entryOf(key, value []byte) (e sessiondb.Entry, err error) {

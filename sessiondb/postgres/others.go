@@ -10,13 +10,13 @@ import (
 
 const upsertTunnelsSQL = `
 insert into tunnels (node, local_address, local_port, tunnel_id, peer_address, peer_port, peer_id, peer_name, profile,
-	peer_window, ns, nr, started_at)
+	peer_window, ns, nr, started_at, state)
 select $1::text, * from unnest($2::inet[], $3::int[], $4::int[], $5::inet[], $6::int[], $7::int[], $8::text[], $9::text[],
-	$10::int[], $11::int[], $12::int[], $13::timestamptz[])
+	$10::int[], $11::int[], $12::int[], $13::timestamptz[], $14::bytea[])
 on conflict (local_address, local_port, tunnel_id) do update set
 	node = excluded.node, peer_address = excluded.peer_address, peer_port = excluded.peer_port, peer_id = excluded.peer_id,
 	peer_name = excluded.peer_name, profile = excluded.profile, peer_window = excluded.peer_window,
-	ns = excluded.ns, nr = excluded.nr, started_at = excluded.started_at`
+	ns = excluded.ns, nr = excluded.nr, started_at = excluded.started_at, state = excluded.state`
 
 func upsertTunnels(ctx context.Context, tx pgx.Tx, node string, rows []row) error {
 	var (
@@ -26,6 +26,7 @@ func upsertTunnels(ctx context.Context, tx pgx.Tx, node string, rows []row) erro
 		peerID, window, ns, nr []int32
 		name, profile          []string
 		started                []*time.Time
+		state                  [][]byte
 	)
 	for _, r := range rows {
 		t := r.change.Tunnel
@@ -34,10 +35,10 @@ func upsertTunnels(ctx context.Context, tx pgx.Tx, node string, rows []row) erro
 		peerID, window = append(peerID, int32(t.PeerID)), append(window, int32(t.PeerWindow))
 		ns, nr = append(ns, int32(t.Ns)), append(nr, int32(t.Nr))
 		name, profile = append(name, escape(t.PeerName)), append(profile, escape(t.Profile))
-		started = append(started, instant(t.Since))
+		started, state = append(started, instant(t.Since)), append(state, octets(t.State))
 	}
 	_, err := tx.Exec(ctx, upsertTunnelsSQL, escape(node), keys.address, keys.port, keys.id, peer, peerPort, peerID,
-		name, profile, window, ns, nr, started)
+		name, profile, window, ns, nr, started, state)
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 func (s *Store) Tunnels(ctx context.Context) iter.Seq2[sessiondb.Tunnel, error] {
 	return read(ctx, s, `
 select local_address, local_port, tunnel_id, node, peer_address, coalesce(peer_port, 0), peer_id, peer_name, profile,
-	peer_window, ns, nr, started_at
+	peer_window, ns, nr, started_at, state
 from tunnels where node = $1 order by local_address, local_port, tunnel_id`, []any{escape(s.node)}, scanTunnel)
 }
 
@@ -27,7 +27,7 @@ func scanTunnel(rows pgx.Rows, t *sessiondb.Tunnel) error {
 		started             *time.Time
 	)
 	err := rows.Scan(&local, &localPort, &t.Key.ID, &t.Node, &peer, &peerPort, &t.PeerID, &t.PeerName, &t.Profile,
-		&t.PeerWindow, &t.Ns, &t.Nr, &started)
+		&t.PeerWindow, &t.Ns, &t.Nr, &started, &t.State)
 	t.Key.Local = netip.AddrPortFrom(local, localPort)
 	t.Peer = addrPort(peer, peerPort)
 	t.Since = utc(started)

@@ -53,6 +53,22 @@ func testSessions(t *testing.T, s sessiondb.Store) {
 	expect(t, "session", s.Sessions(t.Context()), []sessiondb.Session{two, bare, bare2, full, odd}, equal)
 }
 
+func testCalls(t *testing.T, s sessiondb.Store) {
+	one, two, far := CallOf(1), CallOf(2), CallOf(2001)
+	bare := sessiondb.Call{Key: CallOf(3).Key}
+	apply(t, s, putCall(far), putCall(two), putCall(one), putCall(bare))
+	j, ok := s.(sessiondb.Journal)
+	if !ok {
+		expect(t, "session", s.Sessions(t.Context()), nil, (*sessiondb.Session).Equal)
+		return // a store for others than the node itself
+	}
+	equal := func(a, b *sessiondb.Call) bool { return *a == *b }
+	expect(t, "call", j.Calls(t.Context()), []sessiondb.Call{one, two, bare, far}, equal)
+	two.PeerID = math.MaxUint16
+	apply(t, s, putCall(two), dropCall(one.Key), dropCall(CallOf(999).Key))
+	expect(t, "call", j.Calls(t.Context()), []sessiondb.Call{two, bare, far}, equal)
+}
+
 func testEntries(t *testing.T, s sessiondb.Store) {
 	equal := (*sessiondb.Entry).Equal
 	one, two, ten := EntryOf(1), EntryOf(2), EntryOf(10)

@@ -29,6 +29,7 @@ type Memory struct {
 	sessions map[sessiondb.SessionKey]sessiondb.Session
 	entries  map[uint64]sessiondb.Entry
 	objects  map[[2]string]sessiondb.Object
+	calls    map[sessiondb.SessionKey]sessiondb.Call
 	history  []Ended
 }
 
@@ -61,6 +62,7 @@ func (m *Memory) init() {
 		m.sessions = make(map[sessiondb.SessionKey]sessiondb.Session)
 		m.entries = make(map[uint64]sessiondb.Entry)
 		m.objects = make(map[[2]string]sessiondb.Object)
+		m.calls = make(map[sessiondb.SessionKey]sessiondb.Call)
 	}
 }
 
@@ -74,6 +76,10 @@ func (m *Memory) apply(c *sessiondb.Change) {
 		m.sessions[c.Session.Key] = *c.Session
 	case sessiondb.DropSession:
 		m.end(c)
+	case sessiondb.PutCall:
+		m.calls[c.Call.Key] = *c.Call
+	case sessiondb.DropCall:
+		delete(m.calls, c.Call.Key)
 	case sessiondb.PutEntry:
 		m.entries[c.Entry.Seq] = *c.Entry
 	case sessiondb.DropEntry:
@@ -127,6 +133,13 @@ func (m *Memory) Sessions(ctx context.Context) iter.Seq2[sessiondb.Session, erro
 	})
 }
 
+// Calls implements sessiondb.Journal.
+func (m *Memory) Calls(ctx context.Context) iter.Seq2[sessiondb.Call, error] {
+	return snapshot(ctx, m, func() []sessiondb.Call {
+		return slices.SortedFunc(maps.Values(m.calls), func(a, b sessiondb.Call) int { return a.Key.Compare(b.Key) })
+	})
+}
+
 // Entries implements sessiondb.Store.
 func (m *Memory) Entries(ctx context.Context) iter.Seq2[sessiondb.Entry, error] {
 	return snapshot(ctx, m, func() []sessiondb.Entry {
@@ -171,7 +184,7 @@ func (m *Memory) Reopened() *Memory {
 	return &Memory{
 		EpochValue: m.EpochValue + 1,
 		tunnels:    maps.Clone(m.tunnels), sessions: maps.Clone(m.sessions),
-		entries: maps.Clone(m.entries), objects: maps.Clone(m.objects),
+		entries: maps.Clone(m.entries), objects: maps.Clone(m.objects), calls: maps.Clone(m.calls),
 		history: slices.Clone(m.history),
 	}
 }

@@ -23,6 +23,7 @@ func TunnelOf(n int) sessiondb.Tunnel {
 		PeerWindow: 16,
 		Ns:         uint16(n), Nr: uint16(n + 1),
 		Since: origin.Add(time.Duration(n) * time.Second),
+		State: []byte{2, 0, 0xff, byte(n)},
 	}
 }
 
@@ -46,6 +47,12 @@ func SessionOf(n int) sessiondb.Session {
 		InOctets:   uint64(n) * 1000, OutOctets: uint64(n) * 5000, InPackets: uint64(n), OutPackets: uint64(n) * 4,
 		Updated: origin.Add(time.Hour),
 	}
+}
+
+// CallOf gives the call of SessionOf(n).
+func CallOf(n int) sessiondb.Call {
+	s := SessionOf(n)
+	return sessiondb.Call{Key: s.Key, Node: Node, PeerID: s.PeerID}
 }
 
 // EntryOf gives the n-th of a series of accounting entries; n begins with 1.
@@ -72,6 +79,14 @@ func putSession(s sessiondb.Session) sessiondb.Change {
 func dropSession(k sessiondb.SessionKey, at time.Time) sessiondb.Change {
 	return sessiondb.Change{Op: sessiondb.DropSession, Session: &sessiondb.Session{Key: k},
 		End: &sessiondb.End{At: at, Cause: "User-Request", InOctets: 1, OutOctets: 2, InPackets: 3, OutPackets: 4}}
+}
+
+func putCall(c sessiondb.Call) sessiondb.Change {
+	return sessiondb.Change{Op: sessiondb.PutCall, Call: &c}
+}
+
+func dropCall(k sessiondb.SessionKey) sessiondb.Change {
+	return sessiondb.Change{Op: sessiondb.DropCall, Call: &sessiondb.Call{Key: k}}
 }
 
 func putEntry(e sessiondb.Entry) sessiondb.Change {

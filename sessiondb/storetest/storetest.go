@@ -22,6 +22,7 @@ func Run(t *testing.T, open func(t *testing.T) sessiondb.Store) {
 	for name, test := range map[string]func(*testing.T, sessiondb.Store){
 		"Tunnels":        testTunnels,
 		"Sessions":       testSessions,
+		"Calls":          testCalls,
 		"Entries":        testEntries,
 		"Objects":        testObjects,
 		"BatchOrder":     testBatchOrder,
