@@ -32,6 +32,12 @@ type Config struct {
 	// Journal keeps state on this node; Sink, where set, writes it behind to the cluster's store.
 	Journal sessiondb.Journal
 	Sink    sessiondb.Sink
+	// Confirm, where set, calls done once the cluster's store has all that was
+	// given to Sink before: what tells a LAC or a subscriber of a new tunnel or
+	// session then waits for that, at most ConfirmWait (0 is 1 s).
+	// done may be called from any goroutine, at once or late or never.
+	Confirm     func(done func())
+	ConfirmWait time.Duration
 	// LACs are the profiles to begin with.
 	LACs []LACProfile
 	// Subscriber is what every subscriber gets where its grant says nothing else.
@@ -86,6 +92,8 @@ func (c *Config) Validate() error {
 	need(c.Plane != nil, "plane: a data plane is needed")
 	need(c.Authorizer != nil && c.Ledger != nil && c.Addresses != nil, "aaa: an authorizer, a ledger and addresses are needed")
 	need(c.Journal != nil, "journal: a journal is needed")
+	need(c.Confirm == nil || c.Sink != nil, "confirm: it needs a sink")
+	need(c.ConfirmWait >= 0, "confirm_wait: a time cannot be negative (0 is 1s)")
 	need(c.Subscriber.LocalAddress.Is4(), "subscriber.local_address: an IPv4 address is needed for our end of every link")
 	need(c.Subscriber.Interim == 0 || c.Subscriber.Interim >= time.Minute, "subscriber.interim: less than 60s would flood the accounting server (0 sends none)")
 	need(c.MaxSettingUp >= 0 && c.MaxSessions >= 0, "max_setting_up, max_sessions: a bound cannot be negative (0 is the default)")
@@ -107,6 +115,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader
+	}
+	if c.ConfirmWait == 0 {
+		c.ConfirmWait = defaultConfirmWait
 	}
 	if c.MaxSettingUp == 0 {
 		c.MaxSettingUp = 5000

@@ -203,7 +203,7 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 		return
 	}
 	fx := sh.lfx
-	first := len(fx.Frames)
+	first, sent := len(fx.Frames), len(sh.out)
 	f(fx)
 	sh.emitFrames(s, first)
 	auth, up, down, reason, detail := fx.Auth, fx.Up, fx.Down, fx.Reason, fx.Detail
@@ -216,7 +216,7 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 		sh.askAAA(s, auth)
 	}
 	if up {
-		sh.linkUp(s)
+		sh.linkUp(s, sent)
 	}
 	sh.setTimer(s)
 }
@@ -250,6 +250,6 @@ func (sh *shard) emitFrames(s *session, first int) {
 	peer := *s.facts.peer.Load()
 	for i := first; i < len(fx.Frames); i++ {
 		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.sequence)
-		sh.out = append(sh.out, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
+		sh.sendOut(s.key, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
 	}
 }

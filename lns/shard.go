@@ -46,6 +46,8 @@ type shard struct {
 	unkept  []sessiondb.Change
 	retryAt time.Duration
 
+	held holding
+
 	// Messages to this same shard, delivered before the step ends.
 	local []message
 
@@ -109,6 +111,7 @@ func (sh *shard) step(now time.Duration, b *batch) {
 	}
 	sh.wheel.run(now, sh)
 	sh.settle()
+	sh.releaseLate()
 	sh.flush()
 }
 
@@ -134,6 +137,7 @@ func (sh *shard) send(to int, m message) {
 // anybody outside can see an effect of it.
 func (sh *shard) flush() {
 	sh.commit()
+	sh.askConfirm()
 	if len(sh.adds) > 0 {
 		if err := sh.srv.cfg.Plane.Add(sh.adds); err != nil {
 			sh.log.Error("the data plane refused sessions; their packets are not forwarded", "err", err, "sessions", len(sh.adds))
@@ -172,6 +176,6 @@ func (sh *shard) flush() {
 func (sh *shard) emit(f *tunnelFacts, packets [][]byte) {
 	peer := *f.peer.Load()
 	for _, p := range packets {
-		sh.out = append(sh.out, dataplane.Datagram{Listener: f.listener, Peer: peer, B: p})
+		sh.sendOut(dataplane.Key{Listener: f.listener, Tunnel: f.id}, dataplane.Datagram{Listener: f.listener, Peer: peer, B: p})
 	}
 }

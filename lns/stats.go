@@ -24,6 +24,12 @@ type Stats struct {
 	StaleAnswers uint64
 	// JournalErrors and PlaneErrors are failures to act on: look at the log.
 	JournalErrors, PlaneErrors uint64
+	// Confirms counts new tunnels and sessions that waited for the cluster's
+	// store (durability: cluster), ConfirmLate those of them that waited in
+	// vain for the longest time allowed; ConfirmSum is their time in all,
+	// ConfirmMax the longest.
+	Confirms, ConfirmLate  uint64
+	ConfirmSum, ConfirmMax time.Duration
 	// SetupCounts[i] counts set-ups of at most SetupBuckets[i] (not cumulative;
 	// the last is beyond all), SetupSum is their time in all.
 	SetupCounts [len(SetupBuckets) + 1]uint64
@@ -65,6 +71,8 @@ type shardStats struct {
 	staleAnswers, journalErrors, planeErrors              uint64
 	setupCounts                                           [len(SetupBuckets) + 1]uint64
 	setupSum                                              time.Duration
+	confirms, confirmLate                                 uint64
+	confirmSum, confirmMax                                time.Duration
 }
 
 func (s *shardStats) drop(r dropReason) { s.dropped[r]++ }
@@ -119,6 +127,10 @@ func (s *shardStats) addTo(t *Stats) {
 	t.JournalErrors += s.journalErrors
 	t.PlaneErrors += s.planeErrors
 	t.SetupSum += s.setupSum
+	t.Confirms += s.confirms
+	t.ConfirmLate += s.confirmLate
+	t.ConfirmSum += s.confirmSum
+	t.ConfirmMax = max(t.ConfirmMax, s.confirmMax)
 	for i, n := range s.setupCounts {
 		t.SetupCounts[i] += n
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"culvert/lns/dataplane"
 	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
@@ -117,12 +118,12 @@ func (sh *shard) tunnelInput(t *tunnel, b []byte) {
 // tunnelStep runs f and carries out its effects: packets for the LAC, events for us.
 func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 	fx := &sh.tfx
-	packets, events := len(fx.Packets), len(fx.Events)
+	packets, events, sent := len(fx.Packets), len(fx.Events), len(sh.out)
 	f(fx)
 	sh.emit(t.facts, fx.Packets[packets:])
 	// What an event leads to may add events of its own, and takes them away again.
 	for i, n := events, len(fx.Events); i < n; i++ {
-		sh.tunnelEvent(t, &fx.Events[i])
+		sh.tunnelEvent(t, &fx.Events[i], sent)
 	}
 	fx.Events = fx.Events[:events]
 	if t.t.Done() {
@@ -136,10 +137,10 @@ func (t *tunnel) expire(sh *shard) {
 	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Tick(sh.now, fx) })
 }
 
-func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event) {
+func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event, sent int) {
 	switch e.Kind {
 	case l2tp.EventUp:
-		sh.tunnelUp(t)
+		sh.tunnelUp(t, sent)
 	case l2tp.EventMessage:
 		sh.callMessage(t, e)
 	case l2tp.EventBadMessage:
@@ -149,14 +150,16 @@ func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event) {
 	}
 }
 
-// tunnelUp records an established tunnel. From here on facts is complete.
-func (sh *shard) tunnelUp(t *tunnel) {
+// tunnelUp records an established tunnel. From here on facts is complete. What
+// the step has sent since sent tells the LAC of it.
+func (sh *shard) tunnelUp(t *tunnel, sent int) {
 	f := t.facts
 	f.peerID, f.peerName = t.t.PeerID(), t.t.PeerName()
 	f.assignment = fmt.Sprintf("%s-%d", f.profile.Name, f.id)
 	t.since, t.up = sh.srv.clock.Wall(), true
 	sh.stats.tunnelsUp++
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+	sh.holdFrom(dataplane.Key{Listener: f.listener, Tunnel: f.id}, sent)
 	sh.log.Info("tunnel up", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "host_name", f.peerName)
 	sh.tunnelEventFor(t, EventTunnelUp, "", "")
 }

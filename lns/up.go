@@ -8,8 +8,9 @@ import (
 	"culvert/sessiondb"
 )
 
-// linkUp makes a session of a link: record, plane, accounting, timers.
-func (sh *shard) linkUp(s *session) {
+// linkUp makes a session of a link: record, plane, accounting, timers. What the
+// step has sent since sent tells the subscriber of it.
+func (sh *shard) linkUp(s *session, sent int) {
 	if s.state == stateUp {
 		// It has renegotiated; only what the plane needs may have changed.
 		sh.adds = append(sh.adds, sh.planeSession(s))
@@ -22,6 +23,7 @@ func (sh *shard) linkUp(s *session) {
 	sh.adds = append(sh.adds, sh.planeSession(s))
 	state := sh.account(s, aaa.UsageStart, now, dataplane.Counters{})
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, state, now, dataplane.Counters{})})
+	sh.holdFrom(s.key, sent)
 	sh.srv.settingUp.Add(-1)
 	sh.stats.setup(sh.now - s.setup.began)
 	sh.stats.sessionsUp++

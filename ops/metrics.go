@@ -47,6 +47,9 @@ var (
 	descDropped     = metric("bad_input_total", "Input that was dropped, by reason.", "reason")
 	descStale       = metric("stale_answers_total", "AAA answers that came when their session was gone.")
 	descErrors      = metric("internal_errors_total", "Failures of the journal or of the data plane to do what the node asked; the log says which.", "part")
+	descConfirms    = metric("durability_waits_total", "New tunnels and sessions whose acknowledgement waited for the database (durability: cluster), by how that ended.", "result")
+	descConfirmTime = metric("durability_wait_seconds_total", "Time that acknowledgements waited for the database, in all.")
+	descConfirmMax  = metric("durability_wait_max_seconds", "The longest time that an acknowledgement waited for the database.")
 	descSetup       = metric("call_setup_seconds", "Time from ICRQ to packets flowing.")
 )
 
@@ -120,6 +123,10 @@ func collectStats(out sink, st lns.Stats) {
 	out.counter(descStale, st.StaleAnswers)
 	out.counter(descErrors, st.JournalErrors, "journal")
 	out.counter(descErrors, st.PlaneErrors, "plane")
+	out.counter(descConfirms, st.Confirms-st.ConfirmLate, "confirmed")
+	out.counter(descConfirms, st.ConfirmLate, "late")
+	out.counterSeconds(descConfirmTime, st.ConfirmSum)
+	out.gauge(descConfirmMax, st.ConfirmMax.Seconds())
 	out.histogram(descSetup, lns.SetupBuckets[:], st.SetupCounts[:], st.SetupSum)
 }
 
@@ -132,6 +139,11 @@ func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
 
 func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+// counterSeconds sends a time that only grows.
+func (s sink) counterSeconds(d *prometheus.Desc, v time.Duration) {
+	s.ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v.Seconds())
 }
 
 // counters sends one counter for each key, in order.

@@ -57,6 +57,7 @@ func build(s *source) (*settings, error) {
 	out.radius = b.radius(out.node, &c.RADIUS)
 	out.dynauth = b.dynauth(out.node, &c.RADIUS)
 	out.database = b.secret("$.database.url", c.Database.URL, c.Database.URLFile)
+	b.durability(&c.Database, out.database)
 	out.ops = b.ops(&c.API)
 	b.log(&c.Log)
 	if c.Journal.Dir == "" {
@@ -91,6 +92,28 @@ func (b *builder) secret(key string, s secret, file string) string {
 		b.bad(key+"_file", "%w", err)
 	}
 	return strings.TrimRight(string(raw), "\r\n")
+}
+
+// The bounds of database.max_wait. Beyond the upper one LACs and subscribers
+// retransmit what waits for its acknowledgement.
+const (
+	minConfirmWait = 10 * time.Millisecond
+	maxConfirmWait = 2 * time.Second
+)
+
+func (b *builder) durability(c *databaseSection, url string) {
+	switch c.Durability {
+	case "node":
+	case "cluster":
+		if url == "" {
+			b.bad("$.database.durability", "cluster needs a database; set database.url, or node")
+		}
+	default:
+		b.bad("$.database.durability", "%q is neither node nor cluster", c.Durability)
+	}
+	if d := time.Duration(c.MaxWait); d < minConfirmWait || d > maxConfirmWait {
+		b.bad("$.database.max_wait", "%v is not between %v and %v", d, minConfirmWait, maxConfirmWait)
+	}
 }
 
 func (b *builder) plane(c *fileConfig, pools ippool.Config) dataplane.Config {

@@ -148,6 +148,11 @@ type databaseSection struct {
 	// Migrate lets the daemon bring the schema up to date when it connects.
 	Migrate  bool  `yaml:"migrate"`
 	MaxConns int32 `yaml:"max_conns"`
+	// Durability is "node" (the database is written behind) or "cluster" (a
+	// LAC gets the acknowledgement of a new tunnel or session when the
+	// database has it, or after MaxWait).
+	Durability string `yaml:"durability"`
+	MaxWait    span   `yaml:"max_wait"`
 	// History is how long ended sessions stay in the database.
 	History span `yaml:"history"`
 }
@@ -183,7 +188,7 @@ func defaults() fileConfig {
 	return fileConfig{
 		Plane:      planeSection{Mode: "userspace", Device: "culvert0"},
 		Subscriber: subscriberSection{Interim: span(10 * time.Minute)},
-		Database:   databaseSection{History: span(90 * 24 * time.Hour)},
+		Database:   databaseSection{Durability: "node", MaxWait: span(time.Second), History: span(90 * 24 * time.Hour)},
 		Journal:    journalSection{Dir: "/var/lib/culvert/journal"},
 		API:        apiSection{Socket: "/run/culvert/lnsd.sock", HTTP: "127.0.0.1:9107"},
 		Log:        logSection{Level: "info", Format: "text"},

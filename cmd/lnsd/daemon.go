@@ -30,6 +30,13 @@ const (
 // historyEvery is how often the database's session history is trimmed.
 const historyEvery = 6 * time.Hour
 
+// confirmInterval is how long a change waits for others with durability:
+// cluster, where somebody waits for it in turn.
+const confirmInterval = 3 * time.Millisecond
+
+// confirms tells whether new state waits for the database.
+func (d *daemon) confirms() bool { return d.set.file.Database.Durability == "cluster" }
+
 // daemon is everything that runs, in the order it was started.
 type daemon struct {
 	set     *settings
@@ -80,7 +87,11 @@ func (d *daemon) startStores() error {
 	if d.set.database == "" {
 		return nil
 	}
-	d.writer = sessiondb.NewWriter(d.openDatabase, j, sessiondb.WriterOptions{Log: d.log})
+	opts := sessiondb.WriterOptions{Log: d.log}
+	if d.confirms() {
+		opts.Interval = confirmInterval
+	}
+	d.writer = sessiondb.NewWriter(d.openDatabase, j, opts)
 	d.writer.Start()
 	d.onAbort(func() { d.closing("database", within(databaseEnd, d.writer.Close)) })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -215,6 +226,9 @@ func (d *daemon) startServer() error {
 	}
 	if d.writer != nil {
 		cfg.Sink = d.writer
+	}
+	if d.confirms() {
+		cfg.Confirm, cfg.ConfirmWait = d.writer.Confirm, time.Duration(d.set.file.Database.MaxWait)
 	}
 	s, err := lns.New(cfg)
 	if err != nil {
