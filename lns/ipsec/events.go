@@ -1,0 +1,296 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"culvert/lns"
+	"culvert/lns/ipsec/vici"
+)
+
+// refusal says whether charon has answered, with a no: the connection is good.
+func refusal(err error) bool {
+	var e *vici.Error
+	return errors.As(err, &e) || errors.Is(err, vici.ErrUnknown)
+}
+
+// event takes one of charon's events.
+func (m *Manager) event(name string, body vici.Section) {
+	now := time.Now()
+	switch name {
+	case "log":
+		m.logLine(body)
+	case "child-updown":
+		up := body.Get("up") == "yes"
+		eachChild(body, now, func(conn string, c *child) {
+			if up {
+				m.childUp(conn, c)
+			} else {
+				m.childDown(c.sa.ChildID, now)
+			}
+		})
+	case "child-rekey":
+		m.childRekey(body, now)
+	case "ike-rekey":
+		m.ikeRekey(body)
+	case "ike-update":
+		m.ikeUpdate(body)
+	case "ike-updown":
+		if body.Get("up") != "yes" {
+			m.stats.ikeDown.Add(1)
+		} else {
+			m.stats.ikeUp.Add(1)
+		}
+	}
+}
+
+// eachChild calls f for each CHILD_SA of ours in a message.
+func eachChild(body vici.Section, now time.Time, f func(conn string, c *child)) {
+	for i := range body {
+		ike, ok := parseIKE(&body[i])
+		if !ok {
+			continue
+		}
+		for _, it := range body[i].Sub.GetSub("child-sas") {
+			if it.Kind == vici.Sub {
+				c := ike.parseChild(it.Sub, now)
+				f(ike.conn, &c)
+			}
+		}
+	}
+}
+
+// childUp takes a CHILD_SA that is there.
+func (m *Manager) childUp(conn string, c *child) {
+	if m.cfg.Marks && c.sa.Mark == 0 {
+		m.cfg.Log.Error("an SA has no mark, so that nobody can tell its packets from clear ones; it is not used. Was its connection changed by hand?",
+			"profile", c.sa.Profile, "identity", c.sa.Identity, "connection", conn)
+		return
+	}
+	_, known := m.tab.peers[peerKey(c)]
+	p, news := m.tab.put(conn, c)
+	if !news {
+		return
+	}
+	if !known {
+		m.stats.up.Add(1)
+		m.cfg.Log.Info("SA up", saKeys(&p.sa)...)
+	}
+	m.hearer().SAUp(p.sa)
+}
+
+func saKeys(sa *lns.SA, more ...any) []any {
+	return append([]any{
+		"profile", sa.Profile, "identity", sa.Identity, "remote", sa.Remote, "mark", sa.Mark, "ike", sa.IKEVersion,
+		"ike_id", sa.IKEID, "esp", sa.ESP.String(),
+	}, more...)
+}
+
+// childDown takes a CHILD_SA that is no more. The mark is dead at once; why is told when the log had time to say.
+func (m *Manager) childDown(id uint32, now time.Time) {
+	if p := m.tab.drop(id); p != nil {
+		m.gone = append(m.gone, departed{p, now.Add(settleTime)})
+	}
+}
+
+// childRekey follows a CHILD_SA into its successor, which keeps the mark.
+func (m *Manager) childRekey(body vici.Section, now time.Time) {
+	for i := range body {
+		ike, ok := parseIKE(&body[i])
+		if !ok {
+			continue
+		}
+		for _, it := range body[i].Sub.GetSub("child-sas") {
+			fresh := ike.parseChild(it.Sub.GetSub("new"), now)
+			old := ike.parseChild(it.Sub.GetSub("old"), now)
+			m.stats.rekeyed.Add(1)
+			m.childUp(ike.conn, &fresh)
+			m.childDown(old.sa.ChildID, now)
+		}
+	}
+}
+
+// ikeRekey gives the children of an IKE SA to its successor.
+func (m *Manager) ikeRekey(body vici.Section) {
+	for i := range body {
+		old, ok := parseIKE(&vici.Item{Name: body[i].Name, Kind: vici.Sub, Sub: body[i].Sub.GetSub("old")})
+		if !ok {
+			continue
+		}
+		next, _ := parseIKE(&vici.Item{Name: body[i].Name, Kind: vici.Sub, Sub: body[i].Sub.GetSub("new")})
+		m.eachOfIKE(old.sa.IKEID, func(sa *lns.SA) { sa.IKEID = next.sa.IKEID })
+		m.ikes.forget(old.sa.IKEID)
+	}
+}
+
+// ikeUpdate follows a peer to another address or port, as a NAT that has forgotten it gives.
+func (m *Manager) ikeUpdate(body vici.Section) {
+	remote := addrPort(body.Get("remote-host"), body.Get("remote-port"))
+	for i := range body {
+		ike, ok := parseIKE(&body[i])
+		if !ok {
+			continue
+		}
+		if !remote.IsValid() {
+			remote = ike.sa.Remote
+		}
+		m.eachOfIKE(ike.sa.IKEID, func(sa *lns.SA) {
+			m.cfg.Log.Info("a LAC's IKE has moved", saKeys(sa, "to", remote)...)
+			sa.Remote = remote
+		})
+	}
+}
+
+// eachOfIKE changes the SAs of an IKE SA and tells the LNS.
+func (m *Manager) eachOfIKE(id uint32, change func(*lns.SA)) {
+	for _, p := range m.tab.peers {
+		if p.sa.IKEID != id {
+			continue
+		}
+		m.tab.hide(p)
+		change(&p.sa)
+		m.tab.show(p)
+		m.hearer().SAUp(p.sa)
+	}
+}
+
+// logLine takes a line of charon's log.
+func (m *Manager) logLine(body vici.Section) {
+	id, conn := uint32(number(body.Get("ikesa-uniqueid"))), body.Get("ikesa-name")
+	if conn != "" && conn != "(unnamed)" {
+		if _, ours := profileOf(conn); !ours {
+			return
+		}
+	}
+	f := m.ikes.observe(time.Since(m.began), id, conn, body.Get("msg"))
+	if f == nil {
+		return
+	}
+	f.At = time.Now()
+	m.stats.fail(f.Reason)
+	m.cfg.Log.Warn("a LAC could not set up its SA", "lac", f.Remote.Addr(), "profile", f.Profile, "identity", f.Identity,
+		"reason", string(f.Reason), "detail", f.Detail)
+	m.hearer().IKEFailed(*f)
+}
+
+// settle tells of the ends whose reasons had time to come.
+func (m *Manager) settle(now time.Time) {
+	n := 0
+	for ; n < len(m.gone) && !now.Before(m.gone[n].due); n++ {
+		m.tell(m.gone[n].p, m.end(m.gone[n].p))
+	}
+	m.gone = m.gone[n:]
+}
+
+// end says why a peer is gone.
+func (m *Manager) end(p *peer) lns.SAEnd {
+	e := lns.SAEnd{Heir: m.tab.heir(p)}
+	if why, ok := m.ours[p.sa.IKEID]; ok {
+		e.Cause, e.Detail = lns.SAEndLocal, why
+		delete(m.ours, p.sa.IKEID)
+		return e
+	}
+	e.Cause, e.Detail = m.ikes.cause(p.sa.IKEID)
+	m.ikes.clearCause(p.sa.IKEID)
+	if e.Cause == "" {
+		e.Cause, e.Detail = lns.SAEndLocal, "charon ended it by itself, or an operator did"
+	}
+	return e
+}
+
+// tell tells everybody of an end.
+func (m *Manager) tell(p *peer, e lns.SAEnd) {
+	m.stats.end(e.Cause)
+	m.cfg.Log.Info("SA gone", saKeys(&p.sa, "cause", string(e.Cause), "detail", e.Detail, "heir", e.Heir)...)
+	m.hearer().SAGone(p.sa, e)
+}
+
+// resync compares what is known with what charon has. With begin, charon may be
+// another than before: SAs that it does not know are then lost, and taken out of the kernel too.
+func (s *session) resync(ctx context.Context, begin bool) error {
+	m := s.m
+	ctx, cancel := context.WithTimeoutCause(ctx, listTime, fmt.Errorf("charon has not listed its SAs within %v", listTime))
+	defer cancel()
+	live := map[spis]bool{}
+	all := alive{map[uint32]bool{}, map[uint32]bool{}}
+	var found []listed
+	now := time.Now()
+	err := s.cmd.Stream(ctx, "list-sas", nil, "list-sa", func(body vici.Section) {
+		all.add(body)
+		eachChild(body, now, func(conn string, c *child) {
+			if c.carries() {
+				live[spis{c.spiIn, c.spiOut}] = true
+				found = append(found, listed{conn, *c})
+			}
+		})
+	})
+	if err != nil {
+		return err
+	}
+	m.lastSync = now
+	m.dropLost(live, begin, now)
+	if begin {
+		m.clearStale(all)
+	}
+	for i := range found {
+		if found[i].c.state != "REKEYED" {
+			m.childUp(found[i].conn, &found[i].c)
+		}
+	}
+	return nil
+}
+
+// listed is a CHILD_SA of the list.
+type listed struct {
+	conn string
+	c    child
+}
+
+// dropLost ends the peers whose SAs charon does not have.
+func (m *Manager) dropLost(live map[spis]bool, restarted bool, now time.Time) {
+	for _, p := range m.tab.peers {
+		alive := false
+		for id, x := range p.children {
+			if live[x] {
+				alive = true
+			} else if restarted {
+				delete(p.children, id)
+				delete(m.tab.byChild, id)
+			}
+		}
+		if alive {
+			continue
+		}
+		m.tab.remove(p)
+		e := lns.SAEnd{Cause: lns.SAEndUnknown, Detail: "charon does not have it any more", Heir: m.tab.heir(p)}
+		if restarted {
+			e.Cause, e.Detail, e.Patience = lns.SAEndRestart, "charon was restarted and has forgotten it", m.patience(p.sa.Profile)
+		}
+		m.tell(p, e)
+	}
+}
+
+func (m *Manager) patience(profile string) time.Duration {
+	for i := range m.loading {
+		if p := &m.loading[i]; p.Name == profile && p.IPsec != nil {
+			return p.IPsec.Patience
+		}
+	}
+	return 0
+}
+
+// add notes the numbers of every SA in a message, whosever it is.
+func (a *alive) add(body vici.Section) {
+	for _, ike := range body {
+		for _, it := range ike.Sub.GetSub("child-sas") {
+			for _, key := range []string{"spi-in", "spi-out"} {
+				spi, _ := strconv.ParseUint(it.Sub.Get(key), 16, 32)
+				a.spis[uint32(spi)] = true
+			}
+			a.marks[mark(it.Sub.Get("mark-in"))] = true
+		}
+	}
+}

@@ -1,0 +1,33 @@
+package ipsec
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// errNoKernel says that this system has no XFRM that we could use.
+var errNoKernel = errors.New("this kernel has no IPsec (XFRM), or lnsd may not use it")
+
+// block is a kernel policy that drops L2TP: packets to (In) or from our address
+// and port. Remote is whose packets; one of no bits is everybody's.
+type block struct {
+	Local  netip.AddrPort
+	Remote netip.Prefix
+	In     bool
+	// Mark and Mask pick packets by their mark; a Mask of 0 is all.
+	Mark, Mask uint32
+}
+
+// kernel is the system's XFRM; a test has its own.
+type kernel interface {
+	// Blocks lists the policies that Block has made, in this life or an earlier one.
+	Blocks() ([]block, error)
+	Block(block) error
+	Unblock(block) error
+	// Sweep removes the SAs and policies for UDP of these addresses' ports that charon
+	// does not know, and says how many SAs they were.
+	Sweep(listen []netip.AddrPort, live alive) (int, error)
+}
+
+// alive is what charon knows: the SPIs and marks of all its SAs, also of others' connections.
+type alive struct{ spis, marks map[uint32]bool }

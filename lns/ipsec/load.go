@@ -1,0 +1,231 @@
+package ipsec
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"culvert/lns"
+	"culvert/lns/ipsec/vici"
+)
+
+// load makes charon's configuration equal to the profiles in force. Where charon
+// refuses something, the profile is named in the log and the others are loaded nevertheless.
+func (s *session) load(ctx context.Context) error {
+	m := s.m
+	wants := map[string]*wanted{}
+	var names []string
+	for i := range m.loading {
+		if w := m.cfg.want(&m.loading[i]); w != nil {
+			wants[w.profile.Name] = w
+			names = append(names, w.profile.Name)
+		}
+	}
+	m.forgetProblems(wants)
+	first := m.loaded == nil
+	if first {
+		m.loaded = map[string]string{}
+	}
+	if err := s.unload(ctx, wants, first); err != nil {
+		return err
+	}
+	m.warnShared(wants, names)
+	for _, name := range names {
+		w := wants[name]
+		err := s.loadProfile(ctx, w)
+		if err != nil && !refusal(err) {
+			return err
+		}
+		m.problem(name, err)
+		if err != nil {
+			m.cfg.Log.Error("charon refused a LAC profile's IPsec; its LACs cannot set up SAs", "profile", name, "err", err)
+			continue
+		}
+		if was := m.wants[name]; was != nil && was.access != w.access {
+			if err := s.endProfile(ctx, w.conns, "its LAC profile was changed"); err != nil {
+				return err
+			}
+		}
+	}
+	m.wants = wants
+	return nil
+}
+
+// loadProfile loads credentials before connections, so that no LAC meets one without the other.
+func (s *session) loadProfile(ctx context.Context, w *wanted) error {
+	name := connName(w.profile.Name, 0)
+	if len(w.shared) > 0 {
+		if err := s.loadOne(ctx, "shared "+name, "load-shared", w.shared); err != nil {
+			return err
+		}
+	}
+	for i, c := range w.certs {
+		if err := s.loadOne(ctx, fmt.Sprintf("cert %s %d", name, i), "load-cert", c); err != nil {
+			return err
+		}
+	}
+	for i, k := range w.keys {
+		if err := s.loadOne(ctx, fmt.Sprintf("key %s %d", name, i), "load-key", k); err != nil {
+			return err
+		}
+	}
+	changed := false
+	for _, it := range w.conns {
+		before := s.m.loaded["conn "+it.Name]
+		if err := s.loadOne(ctx, "conn "+it.Name, "load-conn", vici.Section{it}); err != nil {
+			return err
+		}
+		changed = changed || before != s.m.loaded["conn "+it.Name]
+	}
+	if changed {
+		s.m.cfg.Log.Info("loaded a LAC profile into charon", "profile", w.profile.Name, "mode", string(w.profile.IPsecMode()),
+			"auth", w.profile.IPsec.Auth, "connections", len(w.conns))
+		if list := weak(w.profile.IPsec); len(list) > 0 {
+			s.m.cfg.Log.Warn("a LAC profile takes weak algorithms; leave them out as soon as its LACs can do better",
+				"profile", w.profile.Name, "weak", strings.Join(list, " "))
+		}
+	}
+	return nil
+}
+
+// loadOne sends what charon does not have yet.
+func (s *session) loadOne(ctx context.Context, key, command string, args vici.Section) error {
+	b, err := args.Append(nil)
+	if err != nil {
+		return fmt.Errorf("%s: %w", command, &vici.Error{Command: command, Message: err.Error()})
+	}
+	if s.m.loaded[key] == string(b) {
+		return nil
+	}
+	if _, err := s.call(ctx, command, args); err != nil {
+		return err
+	}
+	s.m.loaded[key] = string(b)
+	return nil
+}
+
+// unload takes away what no profile wants. The first time that is asked of charon, since an
+// earlier life of ours may have loaded it.
+func (s *session) unload(ctx context.Context, wants map[string]*wanted, first bool) error {
+	keep := map[string]bool{}
+	for _, w := range wants {
+		for _, it := range w.conns {
+			keep["conn "+it.Name] = true
+		}
+		if len(w.shared) > 0 {
+			keep["shared "+w.shared.Get("id")] = true
+		}
+	}
+	have, err := s.have(ctx, first)
+	if err != nil {
+		return err
+	}
+	for _, key := range have {
+		kind, name, _ := strings.Cut(key, " ")
+		if keep[key] || kind != "conn" && kind != "shared" {
+			continue
+		}
+		delete(s.m.loaded, key)
+		var args vici.Section
+		args.Set(map[string]string{"conn": "name", "shared": "id"}[kind], name)
+		_, err := s.call(ctx, "unload-"+kind, args)
+		if err := s.tolerate("charon did not unload something", err, "what", key); err != nil {
+			return err
+		}
+		if kind == "conn" {
+			if err := s.endProfile(ctx, vici.Section{{Name: name}}, "its LAC profile was removed"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// have lists what charon has of ours, as keys of loaded.
+func (s *session) have(ctx context.Context, ask bool) ([]string, error) {
+	var keys []string
+	if !ask {
+		for k := range s.m.loaded {
+			keys = append(keys, k)
+		}
+		sort.Strings(keys)
+		return keys, nil
+	}
+	for _, q := range []struct{ command, list, kind string }{{"get-conns", "conns", "conn"}, {"get-shared", "keys", "shared"}} {
+		answer, err := s.call(ctx, q.command, nil)
+		if err := s.tolerate("charon did not list what it has", err, "command", q.command); err != nil {
+			return nil, err
+		}
+		for _, name := range answer.GetList(q.list) {
+			if _, ours := profileOf(name); ours {
+				keys = append(keys, q.kind+" "+name)
+			}
+		}
+	}
+	return keys, nil
+}
+
+// endProfile ends the SAs of connections.
+func (s *session) endProfile(ctx context.Context, conns vici.Section, why string) error {
+	for _, it := range conns {
+		any := false
+		for _, p := range s.m.tab.peers {
+			if p.conn == it.Name {
+				s.m.ours[p.sa.IKEID], any = why, true
+			}
+		}
+		if !any {
+			continue
+		}
+		s.m.cfg.Log.Info("ending the SAs of a LAC profile", "connection", it.Name, "why", why)
+		var args vici.Section
+		args.Set("ike", it.Name)
+		args.Set("timeout", "-1")
+		_, err := s.call(ctx, "terminate", args)
+		if err := s.tolerate("SAs were not ended", err, "connection", it.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warnShared names profiles whose peers charon cannot tell apart before they have proved who they are.
+func (m *Manager) warnShared(wants map[string]*wanted, names []string) {
+	var vague []string
+	for _, n := range names {
+		if s := wants[n].profile.IPsec; s.Auth == "psk" && len(s.RemoteIDs) == 0 && len(wants[n].profile.Prefixes) == 0 {
+			vague = append(vague, n)
+		}
+	}
+	if len(vague) > 1 {
+		m.cfg.Log.Warn("several LAC profiles match any source with a pre-shared key and no remote_ids: charon tries the key of one of them only; name identities in remote_ids, or keep one such profile",
+			"profiles", strings.Join(vague, ", "))
+	}
+}
+
+// initiate calls LACs that we are to call and that have no SA.
+func (s *session) initiate(ctx context.Context, now time.Time) error {
+	m := s.m
+	for i := range m.loading {
+		p := &m.loading[i]
+		if p.IPsecMode() == lns.IPsecNever || !p.IPsec.Initiate || now.Sub(m.tried[p.Name]) < initiateEvery {
+			continue
+		}
+		m.tried[p.Name] = now
+		if len(p.Prefixes) != 1 || !p.Prefixes[0].IsSingleIP() || m.tab.count()[p.Name] > 0 {
+			continue
+		}
+		var args vici.Section
+		args.Set("ike", connName(p.Name, 0))
+		args.Set("child", childName)
+		args.Set("timeout", "-1")
+		args.Set("init-limits", "no")
+		_, err := s.call(ctx, "initiate", args)
+		if err := s.tolerate("a LAC was not called", err, "profile", p.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

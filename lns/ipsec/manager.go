@@ -1,0 +1,338 @@
+package ipsec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"culvert/lns"
+	"culvert/lns/ipsec/vici"
+)
+
+// The times of the manager.
+const (
+	callTime = 30 * time.Second // for one command
+	listTime = 2 * time.Minute  // for the list of all SAs: charon asks the kernel for each
+	// settleTime is how long the log may lag behind the event of an SA's end.
+	settleTime = 50 * time.Millisecond
+	// resyncEvery heals whatever an event that was lost has left wrong.
+	resyncEvery = 10 * time.Minute
+	// missPause is the least time between two lists that unknown marks have caused.
+	missPause     = 2 * time.Second
+	initiateEvery = 15 * time.Second
+)
+
+// Manager is the LNS's side of charon. It implements lns.IPsec. One goroutine of
+// its own does everything; the methods leave word for it.
+type Manager struct {
+	cfg    Config
+	tab    *table
+	kernel kernel
+	wake   chan struct{}
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+	stats  counters
+
+	mu        sync.Mutex // of the words left for the goroutine
+	handler   lns.SAHandler
+	profiles  []lns.LACProfile
+	changed   bool
+	endings   []ending
+	missed    bool
+	connected bool
+	version   string
+	problems  map[string]string // profile: what charon or the kernel refused
+
+	// Of the goroutine:
+	began    time.Time
+	wants    map[string]*wanted // by profile
+	loaded   map[string]string  // what charon has, by name: the encoded message
+	loading  []lns.LACProfile   // the profiles in force
+	ikes     ikeLog
+	gone     []departed
+	ours     map[uint32]string // IKE SAs that we have ended, and why
+	lastMiss time.Time
+	lastSync time.Time
+	tried    map[string]time.Time // when a profile's SA was last initiated
+	away     string               // what was last said of a charon that is away
+	wallSet  bool                 // the wall is as profiles want it
+}
+
+// ending is an SA that has to end.
+type ending struct {
+	mark uint32
+	why  string
+}
+
+// departed is a peer whose end is not told yet.
+type departed struct {
+	p   *peer
+	due time.Time
+}
+
+// New makes a manager; Start starts it.
+func New(cfg Config) (*Manager, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Manager{
+		cfg: cfg.withDefaults(), tab: newTable(), kernel: newKernel(), wake: make(chan struct{}, 1), began: time.Now(),
+		problems: map[string]string{}, ours: map[uint32]string{}, tried: map[string]time.Time{}, handler: nobody{},
+	}, nil
+}
+
+// nobody hears nothing.
+type nobody struct{}
+
+func (nobody) SAUp(lns.SA)              {}
+func (nobody) SAGone(lns.SA, lns.SAEnd) {}
+func (nobody) IKEFailed(lns.IKEFailure) {}
+
+// Start begins to look for charon. The first Apply should come before it.
+func (m *Manager) Start() {
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	m.done.Go(func() { m.run(ctx) })
+}
+
+// Close ends the goroutine. SAs, connections and the wall stay as they are: a
+// node that restarts finds its LACs still protected.
+func (m *Manager) Close() error {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.done.Wait()
+	return nil
+}
+
+// Notify implements lns.IPsec.
+func (m *Manager) Notify(h lns.SAHandler) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handler = h
+}
+
+// Apply implements lns.IPsec.
+func (m *Manager) Apply(profiles []lns.LACProfile) {
+	m.mu.Lock()
+	m.profiles, m.changed = slices.Clone(profiles), true
+	m.mu.Unlock()
+	m.signal()
+}
+
+// Lookup implements lns.IPsec.
+func (m *Manager) Lookup(mark uint32) (lns.SA, bool) {
+	sa, ok := m.tab.lookup(mark)
+	if !ok && mark != 0 {
+		m.mu.Lock()
+		m.missed = true
+		m.mu.Unlock()
+		m.signal()
+	}
+	return sa, ok
+}
+
+// LookupPeer implements lns.IPsec.
+func (m *Manager) LookupPeer(a netip.Addr) (lns.SA, bool) { return m.tab.lookupPeer(a.Unmap()) }
+
+// Marks implements lns.IPsec.
+func (m *Manager) Marks() bool { return m.cfg.Marks }
+
+// Terminate implements lns.IPsec.
+func (m *Manager) Terminate(mark uint32, why string) {
+	m.mu.Lock()
+	m.endings = append(m.endings, ending{mark, why})
+	m.mu.Unlock()
+	m.signal()
+}
+
+// Usage implements lns.IPsec. It has a connection of its own, so that nobody waits for a slow charon.
+func (m *Manager) Usage(ctx context.Context, mark uint32) (lns.SAUsage, error) {
+	sa, ok := m.tab.lookup(mark)
+	if !ok {
+		return lns.SAUsage{}, fmt.Errorf("%w: mark %d", lns.ErrNoSA, mark)
+	}
+	c, err := vici.Dial(ctx, m.cfg.Socket)
+	if err != nil {
+		return lns.SAUsage{}, fmt.Errorf("charon: %w", err)
+	}
+	defer c.Close()
+	var args vici.Section
+	args.Set("ike-id", fmt.Sprint(sa.IKEID))
+	found := false
+	var use lns.SAUsage
+	now := time.Now()
+	err = c.Stream(ctx, "list-sas", args, "list-sa", func(s vici.Section) {
+		eachChild(s, now, func(_ string, c *child) {
+			if c.sa.Mark == mark && c.state != "REKEYED" && c.carries() {
+				found, use = true, c.usage
+			}
+		})
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: mark %d", lns.ErrNoSA, mark)
+	}
+	return use, err
+}
+
+func (m *Manager) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run serves charon whenever it is there.
+func (m *Manager) run(ctx context.Context) {
+	for {
+		m.takeProfiles()
+		err := m.serve(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		m.setConnected(false, "")
+		m.complain(err)
+		pause := time.NewTimer(m.cfg.Retry)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				pause.Stop()
+				return
+			case <-m.wake:
+				m.takeProfiles() // the wall needs no charon
+			case <-pause.C:
+				waiting = false
+			}
+		}
+	}
+}
+
+// takeProfiles makes the newest profiles those in force, as far as that goes without charon.
+func (m *Manager) takeProfiles() {
+	m.mu.Lock()
+	changed, list := m.changed, m.profiles
+	m.changed = false
+	m.mu.Unlock()
+	if changed {
+		m.loading, m.wallSet = list, false
+	}
+	if !m.wallSet {
+		m.raiseWall()
+	}
+}
+
+// used says whether any profile in force uses IPsec.
+func (m *Manager) used() bool {
+	return slices.ContainsFunc(m.loading, func(p lns.LACProfile) bool { return p.IPsecMode() != lns.IPsecNever })
+}
+
+// serve connects to charon, makes it equal to the profiles, and follows it until the connection ends.
+func (m *Manager) serve(ctx context.Context) error {
+	if !m.used() && len(m.tab.peers) == 0 {
+		return nil // nobody wants it: look again when the profiles change
+	}
+	cmd, err := vici.Dial(ctx, m.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer cmd.Close()
+	ev, err := vici.Dial(ctx, m.cfg.Socket)
+	if err != nil {
+		return err
+	}
+	defer ev.Close()
+	s := &session{m: m, cmd: cmd}
+	if err := s.greet(ctx); err != nil {
+		return err
+	}
+	if err := ev.Register(ctx, "ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey", "log"); err != nil {
+		return err
+	}
+	events := make(chan arrived, 4096)
+	readCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	go read(readCtx, ev, events)
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	return s.follow(ctx, events)
+}
+
+// arrived is one event, or the end of events.
+type arrived struct {
+	name string
+	body vici.Section
+	err  error
+}
+
+func read(ctx context.Context, c *vici.Conn, to chan<- arrived) {
+	for {
+		name, body, err := c.Next(ctx)
+		select {
+		case to <- arrived{name, body, err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// complain says once that charon is away, why, and what to do.
+func (m *Manager) complain(err error) {
+	if err == nil || err.Error() == m.away {
+		return
+	}
+	m.away = err.Error()
+	mend := "start strongSwan (systemctl enable --now strongswan); what it needs stands in ops/strongswan"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		mend = "let lnsd open the socket: charon.plugins.vici.socket and the group of lnsd, see ops/strongswan"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	default:
+		mend = "see charon's log; the connection is tried again"
+	}
+	m.cfg.Log.Error("charon is away: LACs that need IPsec cannot set up SAs until it is back; SAs that there are live on, and so do LACs without IPsec",
+		"socket", m.cfg.Socket, "err", err, "mend", mend)
+}
+
+func (m *Manager) setConnected(up bool, version string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.connected, m.version = up, version
+}
+
+func (m *Manager) hearer() lns.SAHandler {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.handler
+}
+
+// problem notes what is wrong with a profile's IPsec, or that nothing is any more.
+func (m *Manager) problem(profile string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		delete(m.problems, profile)
+		return
+	}
+	m.problems[profile] = err.Error()
+}
+
+// forgetProblems drops what was wrong with profiles that are no more.
+func (m *Manager) forgetProblems(wants map[string]*wanted) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.problems {
+		if wants[name] == nil {
+			delete(m.problems, name)
+		}
+	}
+}

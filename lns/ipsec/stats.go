@@ -1,0 +1,91 @@
+package ipsec
+
+import (
+	"fmt"
+	"sort"
+	"sync"
+	"sync/atomic"
+
+	"culvert/lns"
+)
+
+// Stats is what a Manager has counted since its start, and how things are.
+type Stats struct {
+	// Connected says that charon is there; Version is its.
+	Connected bool
+	Version   string
+	// SAs is how many peers each profile has.
+	SAs map[string]int
+	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.
+	Up, Rekeyed uint64
+	Gone        map[lns.SACause]uint64
+	// IKEUp and IKEDown count IKE SAs; Failures attempts that failed, by reason.
+	IKEUp, IKEDown uint64
+	Failures       map[lns.IKEReason]uint64
+}
+
+type counters struct {
+	up, rekeyed, ikeUp, ikeDown atomic.Uint64
+
+	mu       sync.Mutex
+	gone     map[lns.SACause]uint64
+	failures map[lns.IKEReason]uint64
+}
+
+func (c *counters) end(cause lns.SACause) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone == nil {
+		c.gone = map[lns.SACause]uint64{}
+	}
+	c.gone[cause]++
+}
+
+func (c *counters) fail(r lns.IKEReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failures == nil {
+		c.failures = map[lns.IKEReason]uint64{}
+	}
+	c.failures[r]++
+}
+
+// Stats may be called from any goroutine, and does not wait for charon.
+func (m *Manager) Stats() Stats {
+	s := Stats{
+		SAs: m.tab.count(), Up: m.stats.up.Load(), Rekeyed: m.stats.rekeyed.Load(),
+		IKEUp: m.stats.ikeUp.Load(), IKEDown: m.stats.ikeDown.Load(),
+		Gone: map[lns.SACause]uint64{}, Failures: map[lns.IKEReason]uint64{},
+	}
+	m.stats.mu.Lock()
+	for k, v := range m.stats.gone {
+		s.Gone[k] = v
+	}
+	for k, v := range m.stats.failures {
+		s.Failures[k] = v
+	}
+	m.stats.mu.Unlock()
+	m.mu.Lock()
+	s.Connected, s.Version = m.connected, m.version
+	m.mu.Unlock()
+	return s
+}
+
+// Warnings are sentences for an operator on what is wrong now.
+func (m *Manager) Warnings() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []string
+	needed := false
+	for i := range m.profiles {
+		needed = needed || m.profiles[i].IPsecMode() != lns.IPsecNever
+	}
+	if needed && !m.connected {
+		list = append(list, "charon is away: LACs that need IPsec cannot set up SAs")
+	}
+	for name, what := range m.problems {
+		list = append(list, fmt.Sprintf("IPsec of LAC profile %q: %s", name, what))
+	}
+	sort.Strings(list)
+	return list
+}
