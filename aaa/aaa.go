@@ -104,6 +104,8 @@ type Grant struct {
 	// MSCHAPSuccess is the "S=..." string of RFC 2759 section 5 that an
 	// MS-CHAPv2 subscriber must be shown.
 	MSCHAPSuccess string
+	// Server names which server answered, for those who trace.
+	Server string
 }
 
 var (
@@ -119,6 +121,8 @@ type RejectError struct {
 	Message string
 	// MSCHAPError is the "E=691 R=0 ..." string for an MS-CHAPv2 subscriber.
 	MSCHAPError string
+	// Server names which server refused, for those who trace.
+	Server string
 }
 
 // Error says that and why the server refused.

@@ -21,6 +21,7 @@ func (sh *shard) askAAA(s *session, c *link.Credentials) {
 	who.User = c.User
 	s.who = &who
 	s.method = aaa.Method(c.Method)
+	sh.traceAsk(s)
 	key, owner, serial, inbox := s.key, s.owner, c.Serial, sh.inbox
 	sh.asks = append(sh.asks, ask{
 		req: aaa.Request{Identity: who, Credentials: aaa.Credentials{
@@ -46,6 +47,7 @@ func (m *answer) deliver(sh *shard) {
 		sh.stats.staleAnswers++
 		return
 	}
+	sh.traceAnswer(s, m.grant, m.err)
 	if m.err != nil {
 		sh.denied(s, m.err)
 		return

@@ -94,14 +94,14 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 	id, ok := t.calls.ids.take()
 	if !ok {
 		sh.log.Error("a tunnel has no session id left", "tunnel", t.facts.id, "lac", *t.facts.peer.Load())
-		sh.sendCDN(t, m.AssignedSessionID, 0, CauseBusy.result(&t.facts.profile.LACProfile, "no session id left"))
+		sh.refuseCall(t, m, 0, "no session id left")
 		return
 	}
 	if why := sh.callAdmission(t.facts.profile); why != "" {
 		t.calls.ids.release(id)
 		sh.stats.rejects[CauseBusy]++
 		sh.log.Warn("refused a call", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "why", why)
-		sh.sendCDN(t, m.AssignedSessionID, id, CauseBusy.result(&t.facts.profile.LACProfile, why))
+		sh.refuseCall(t, m, id, why)
 		return
 	}
 	t.calls.add(id, callRef{m.AssignedSessionID, m.CallSerial})
@@ -110,6 +110,14 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 	t.facts.profile.use.sessions.Add(1)
 	c := m.Clone()
 	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), newCall{t.facts, id, &c})
+}
+
+// refuseCall tells the LAC that a call cannot be taken now. id is our session
+// id, 0 where the call never got one.
+func (sh *shard) refuseCall(t *tunnel, m *l2tp.Message, id uint16, why string) {
+	r := CauseBusy.result(&t.facts.profile.LACProfile, why)
+	sh.buryRefused(t, m, r)
+	sh.sendCDN(t, m.AssignedSessionID, id, r)
 }
 
 // callAdmission says why no call can be taken now, or nothing.

@@ -50,7 +50,9 @@ type Config struct {
 	MaxSettingUp int
 	// MaxSessions bounds the node's sessions, setting up included; 0 is no bound.
 	MaxSessions int
-	Logger      *slog.Logger
+	// Trace says what is kept of what sessions have done.
+	Trace  TraceConfig
+	Logger *slog.Logger
 	// Clock and Rand are for tests; nil means the real ones.
 	Clock Clock
 	Rand  io.Reader
@@ -97,6 +99,9 @@ func (c *Config) Validate() error {
 	need(c.Subscriber.LocalAddress.Is4(), "subscriber.local_address: an IPv4 address is needed for our end of every link")
 	need(c.Subscriber.Interim == 0 || c.Subscriber.Interim >= time.Minute, "subscriber.interim: less than 60s would flood the accounting server (0 sends none)")
 	need(c.MaxSettingUp >= 0 && c.MaxSessions >= 0, "max_setting_up, max_sessions: a bound cannot be negative (0 is the default)")
+	if err := c.Trace.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("trace: %w", err))
+	}
 	for i := range c.LACs {
 		if err := c.LACs[i].Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("lac %q: %w", c.LACs[i].Name, err))
@@ -119,6 +124,7 @@ func (c Config) withDefaults() Config {
 	if c.ConfirmWait == 0 {
 		c.ConfirmWait = defaultConfirmWait
 	}
+	c.Trace = c.Trace.withDefaults()
 	if c.MaxSettingUp == 0 {
 		c.MaxSettingUp = 5000
 	}

@@ -9,6 +9,7 @@ import (
 	"culvert/aaa"
 	"culvert/lns/dataplane"
 	"culvert/lns/link"
+	"culvert/lns/trace"
 	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
@@ -76,6 +77,7 @@ func (sh *shard) begin(s *session, cause Cause, detail string) {
 	}
 	up := s.state == stateUp
 	s.state, s.cause = stateClosing, cause
+	sh.traceEnd(s, cause, detail)
 	sh.stats.downs[cause]++
 	if up {
 		sh.closeAccount(s, detail)
@@ -134,7 +136,9 @@ func (sh *shard) finish(s *session, tell bool) {
 			r = *s.result
 		}
 		gone.cdn = newCDN(s.key.Session, r)
+		sh.traceMessage(s, trace.Sent, gone.cdn)
 	}
+	sh.bury(s)
 	sh.send(s.facts.shard, gone)
 }
 

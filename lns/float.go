@@ -1,9 +1,11 @@
 package lns
 
 import (
+	"fmt"
 	"net/netip"
 
 	"culvert/lns/dataplane"
+	"culvert/lns/trace"
 	"culvert/sessiondb"
 )
 
@@ -43,6 +45,7 @@ func (m tunnelMoved) deliver(sh *shard) {
 		return
 	}
 	sh.log.Info("a LAC has moved", "tunnel", f.id, "from", m.was, "lac", *f.peer.Load(), "sessions", t.calls.len())
+	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("the LAC has moved from %v to %v", m.was, *f.peer.Load()))
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {

@@ -56,6 +56,8 @@ type Selector struct {
 	ID      string
 	User    string
 	Address netip.Addr
+	// Calling is the Calling Number, exactly.
+	Calling string
 	Profile string
 	// Tunnel, with Local, names one tunnel; Peer is the LAC's address.
 	Local  netip.AddrPort

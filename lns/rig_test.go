@@ -21,7 +21,7 @@ import (
 // rig is a Server whose shards are stepped by hand in virtual time, with LACs
 // and subscribers around it that are the real machines of the other side.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	srv     *Server
 	plane   *planetest.Plane
 	journal *memJournal
@@ -45,7 +45,7 @@ func (c *fakeClock) Mono() time.Duration { return c.now }
 func (c *fakeClock) Wall() time.Time     { return time.Unix(1_800_000_000, 0).Add(c.now) }
 
 // newRig makes a rig; change may change the configuration.
-func newRig(t *testing.T, change func(*Config)) *rig {
+func newRig(t testing.TB, change func(*Config)) *rig {
 	r := &rig{t: t, clock: &fakeClock{}, lacs: map[netip.AddrPort]*rigLAC{}, journal: newMemJournal()}
 	r.aaa = &fakeAAA{rig: r, held: map[netip.Addr]heldAddress{}, next: netip.MustParseAddr("100.64.1.0")}
 	r.start(change)

@@ -9,6 +9,7 @@ import (
 	"culvert/aaa"
 	"culvert/lns/dataplane"
 	"culvert/lns/link"
+	"culvert/lns/trace"
 	"culvert/proto/l2tp"
 )
 
@@ -39,6 +40,7 @@ type session struct {
 	sinceWall int64
 	sinceMono time.Duration
 	times     sessionTimes
+	trace     trace.Log
 }
 
 // setup is what only a session that is not yet up needs.
@@ -81,6 +83,7 @@ func (m newCall) deliver(sh *shard) {
 	s.timer.who = s
 	s.who = sh.identify(s, m.m)
 	sh.sessions[s.key] = s
+	sh.traceCall(s, m.m)
 	s.setup.call = l2tp.NewCall(l2tp.RoleLNS, m.id)
 	fx := &l2tp.CallEffects{} // what it sends lives on in a message
 	s.setup.call.Receive(m.m, nil, fx)
@@ -100,6 +103,7 @@ func (m callMessage) deliver(sh *shard) {
 	if s == nil || s.facts != m.facts {
 		return
 	}
+	sh.traceMessage(s, trace.Received, m.m)
 	if m.m.Type == l2tp.MessageCDN {
 		sh.cdn(s, m.m)
 		return
@@ -123,6 +127,7 @@ func (sh *shard) callEffects(s *session, fx *l2tp.CallEffects) {
 		return
 	}
 	if fx.Send != nil {
+		sh.traceMessage(s, trace.Sent, fx.Send)
 		sh.send(s.facts.shard, toLAC{s.facts, s.peerID, fx.Send})
 	}
 }
@@ -193,6 +198,7 @@ func (sh *shard) data(listener uint16, peer netip.AddrPort, h l2tp.Header, frame
 }
 
 func (sh *shard) frame(s *session, frame []byte) {
+	sh.tracePPP(s, trace.Received, frame)
 	sh.linkStep(s, func(fx *link.Effects) { s.link.Receive(sh.now, frame, fx) })
 }
 
@@ -203,8 +209,9 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 		return
 	}
 	fx := sh.lfx
-	first, sent := len(fx.Frames), len(sh.out)
+	first, sent, phase := len(fx.Frames), len(sh.out), s.link.Phase()
 	f(fx)
+	sh.tracePhase(s, phase)
 	sh.emitFrames(s, first)
 	auth, up, down, reason, detail := fx.Auth, fx.Up, fx.Down, fx.Reason, fx.Detail
 	fx.Next()
@@ -249,6 +256,7 @@ func (sh *shard) emitFrames(s *session, first int) {
 	fx := sh.lfx
 	peer := *s.facts.peer.Load()
 	for i := first; i < len(fx.Frames); i++ {
+		sh.tracePPP(s, trace.Sent, fx.Frames[i])
 		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.sequence)
 		sh.sendOut(s.key, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
 	}

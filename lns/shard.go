@@ -31,6 +31,7 @@ type shard struct {
 	complaints [dropReasons]complaint
 	accept     *acceptor // on shard 0 only
 	closing    bool      // the server is shutting down: nothing new is begun
+	traces     traces
 
 	// The effects of the step in hand, which flush carries out in this order.
 	changes []sessiondb.Change
@@ -73,6 +74,7 @@ func newShard(srv *Server, idx int) *shard {
 		sessions: make(map[dataplane.Key]*session),
 		cross:    make([][]message, srv.cfg.Plane.Shards()),
 		lfx:      link.NewEffects(sequenceHeader),
+		traces:   newTraces(srv.cfg.Trace, srv.cfg.Plane.Shards()),
 	}
 	sh.wheel.init(srv.clock.Mono())
 	if idx == 0 {

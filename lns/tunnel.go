@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/lns/dataplane"
+	"culvert/lns/trace"
 	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
@@ -40,6 +41,7 @@ type tunnel struct {
 	since  time.Time
 	up     bool
 	down   bool
+	trace  trace.Log
 }
 
 // newTunnel brings an SCCRQ from shard 0 to the tunnel's shard.
@@ -73,6 +75,7 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 	}
 	t.calls.init()
 	t.timer.who = t
+	sh.traceTunnel(t)
 	sh.tunnels[tunnelID{m.listener, m.id}] = t
 	return t
 }
@@ -108,6 +111,7 @@ func (sh *shard) control(listener uint16, peer netip.AddrPort, h l2tp.Header, b 
 
 // tunnelInput lets the control connection take a datagram and carries out what it wants.
 func (sh *shard) tunnelInput(t *tunnel, b []byte) {
+	sh.traceControl(t, trace.Received, b)
 	sh.tunnelStep(t, func(fx *l2tp.Effects) {
 		if err := t.t.Receive(sh.now, b, fx); err != nil {
 			sh.complain(dropControl, "dropped a control message", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "err", err)
@@ -118,9 +122,11 @@ func (sh *shard) tunnelInput(t *tunnel, b []byte) {
 // tunnelStep runs f and carries out its effects: packets for the LAC, events for us.
 func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 	fx := &sh.tfx
-	packets, events, sent := len(fx.Packets), len(fx.Events), len(sh.out)
+	packets, events, sent, resent := len(fx.Packets), len(fx.Events), len(sh.out), t.t.Retransmissions()
 	f(fx)
 	sh.emit(t.facts, fx.Packets[packets:])
+	sh.traceControl(t, trace.Sent, fx.Packets[packets:]...)
+	sh.traceResent(t, resent)
 	// What an event leads to may add events of its own, and takes them away again.
 	for i, n := events, len(fx.Events); i < n; i++ {
 		sh.tunnelEvent(t, &fx.Events[i], sent)
@@ -183,6 +189,7 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 		return
 	}
 	t.down = true
+	sh.traceStopped(t, e)
 	cause := CauseTunnelDown
 	switch {
 	case sh.closing:
@@ -216,6 +223,7 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 // forgetTunnel lets a tunnel go whose lingering is over, and gives its id back.
 func (sh *shard) forgetTunnel(t *tunnel) {
 	sh.wheel.stop(&t.timer)
+	sh.buryTunnel(t)
 	delete(sh.tunnels, tunnelID{t.facts.listener, t.facts.id})
 	sh.send(0, tunnelGone{t.accept, t.facts.id})
 }

@@ -24,6 +24,7 @@ func (sh *shard) linkUp(s *session, sent int) {
 	state := sh.account(s, aaa.UsageStart, now, dataplane.Counters{})
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, state, now, dataplane.Counters{})})
 	sh.holdFrom(s.key, sent)
+	sh.traceUp(s)
 	sh.srv.settingUp.Add(-1)
 	sh.stats.setup(sh.now - s.setup.began)
 	sh.stats.sessionsUp++

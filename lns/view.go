@@ -39,6 +39,7 @@ func (sh *shard) selects(sel Selector, s *session) bool {
 	f := s.facts
 	switch {
 	case sel.User != "" && sel.User != s.who.User,
+		sel.Calling != "" && sel.Calling != s.who.CallingStation,
 		sel.Address.IsValid() && sel.Address != s.address,
 		sel.Profile != "" && sel.Profile != f.profile.Name,
 		sel.Local.IsValid() && sel.Local != f.local,

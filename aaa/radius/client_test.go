@@ -78,7 +78,7 @@ func TestGrantOverTheWire(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &aaa.Grant{Address: netip.MustParseAddr("198.51.100.9"), Class: [][]byte{{0, 1, 2}, []byte("second")},
-		SessionTimeout: time.Hour, Interim: time.Minute}
+		SessionTimeout: time.Hour, Interim: time.Minute, Server: s.AuthAddr().String()}
 	if !reflect.DeepEqual(g, want) {
 		t.Errorf("got %+v, want %+v", g, want)
 	}

@@ -71,10 +71,14 @@ func (x *exchange) answer(s *server, packet []byte) {
 		grant, err := decodeAccept(packet[headerLen:], x.req.Method)
 		if err != nil {
 			err = s.malformed(x, err)
+		} else {
+			grant.Server = s.cfg.Name
 		}
 		x.doneAuth(grant, err)
 	default:
-		x.doneAuth(nil, decodeReject(packet[headerLen:], code))
+		reject := decodeReject(packet[headerLen:], code)
+		reject.Server = s.cfg.Name
+		x.doneAuth(nil, reject)
 	}
 }
 

@@ -37,6 +37,7 @@ var rooms = []room{
 	{"lac", 2},
 
 	{"lns/link", 1},
+	{"lns/trace", 1},
 	{"lns/dataplane", 1},
 	{"aaa", 1},
 	{"sessiondb", 1},
@@ -85,7 +86,7 @@ var owners = []owner{
 }
 
 // pureRooms do no I/O: a caller gives them the time, the bytes and the randomness.
-var pureRooms = []string{"proto/l2tp", "proto/ppp", "lns/link"}
+var pureRooms = []string{"proto/l2tp", "proto/ppp", "lns/link", "lns/trace"}
 
 // impureImports are what gives a pure room sockets, files, locks or a log.
 var impureImports = []string{"net", "net/http", "os", "syscall", "log", "log/slog", "sync", "crypto/rand"}
