@@ -19,6 +19,7 @@ type Call struct {
 	sequence bool // number data messages
 	required bool // because the ICCN said so
 	ns       uint16
+	in       l2tp.DataSequence
 }
 
 // Dial places c in the tunnel. icrq holds what the ICRQ says beside its type and session id.

@@ -63,8 +63,9 @@ type End struct {
 type Stats struct {
 	DataIn, DataOut uint64
 	// Malformed had no valid header; NoTunnel and NoSession named none that exists; Stranger came
-	// from another address than the tunnel's peer; Dropped were refused by the control connection.
-	Malformed, NoTunnel, NoSession, Stranger, Dropped uint64
+	// from another address than the tunnel's peer; Dropped were refused by the control connection; Late
+	// were data messages that came twice, or after their turn.
+	Malformed, NoTunnel, NoSession, Stranger, Dropped, Late uint64
 }
 
 // Engine owns tunnels and calls.
@@ -159,6 +160,12 @@ func (e *Engine) data(now time.Duration, t *Tunnel, h l2tp.Header, payload []byt
 	}
 	// RFC 2661 section 5.4: the LNS decides whether data is numbered.
 	c.sequence = h.HasSequence || c.required
+	if h.HasSequence {
+		if _, ok := c.in.Accept(h.Ns); !ok {
+			e.stats.Late++
+			return
+		}
+	}
 	e.stats.DataIn++
 	e.handler.Frame(now, c, payload)
 }

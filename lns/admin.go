@@ -144,8 +144,9 @@ func newProfile(p LACProfile, node string, random io.Reader) (*profile, error) {
 			Proxy: proxy,
 		},
 		tunnel: l2tp.TunnelConfig{
-			HostName: name, VendorName: "Culvert", Secret: []byte(p.Secret), AcceptUnknownMandatory: p.AcceptUnknownMandatory,
-			FramingCap: l2tp.FramingSync | l2tp.FramingAsync, BearerCap: l2tp.BearerDigital | l2tp.BearerAnalog,
+			HostName: name, VendorName: "Culvert", Secret: []byte(p.Secret), Hide: p.HideAVPs,
+			AcceptUnknownMandatory: p.AcceptUnknownMandatory,
+			FramingCap:             l2tp.FramingSync | l2tp.FramingAsync, BearerCap: l2tp.BearerDigital | l2tp.BearerAnalog,
 			Control: l2tp.ControlConfig{Window: p.Window, Hello: p.Hello, SendQueue: sendQueue}, Rand: random,
 		},
 	}

@@ -48,6 +48,8 @@ type SessionInfo struct {
 	IdleTimeout    time.Duration
 	Interim        time.Duration
 	Counters       dataplane.Counters
+	// Sequencing is nil where data messages are not numbered.
+	Sequencing *SequencingInfo
 }
 
 // Selector names sessions. Empty fields match all; at least one is set

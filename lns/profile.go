@@ -46,6 +46,17 @@ type LACProfile struct {
 	AcceptUnknownMandatory bool
 	// FloatPeer lets the LAC's address and port change while the tunnel lives.
 	FloatPeer bool
+	// HideAVPs hides every AVP that may be hidden in what is sent (RFC 2661 section 4.3); it
+	// takes a secret. Hidden AVPs are always read.
+	HideAVPs bool `json:",omitempty"`
+	// Sequencing says when data messages are numbered: one of SequencingRequired (the
+	// default), SequencingNegotiation and SequencingAlways.
+	Sequencing string `json:",omitempty"`
+	// ReorderPackets is for how many of a session's data messages a missing one is waited for
+	// (0 to 256; 0, the default, for none), and ReorderTime for how long at most (1ms to 1s).
+	// It is about numbered messages; what comes too late is dropped in any case.
+	ReorderPackets int           `json:",omitempty"`
+	ReorderTime    time.Duration `json:",omitempty"`
 	// MaxTunnels and MaxSessions bound what these LACs may have; 0 is no bound.
 	MaxTunnels, MaxSessions int
 	// IPsec says how its tunnels are protected (RFC 3193); nil for not at all.
@@ -57,7 +68,7 @@ func DefaultLACProfile() LACProfile {
 	return LACProfile{
 		Window: 128, Hello: 60 * time.Second, MRU: 1500,
 		Auth: []string{"chap", "mschapv2", "pap"}, Proxy: "on-mismatch", EchoInterval: 30 * time.Second, EchoFailures: 5,
-		BusyResult: l2tp.ResultGeneralError,
+		BusyResult: l2tp.ResultGeneralError, Sequencing: SequencingRequired, ReorderTime: 50 * time.Millisecond,
 	}
 }
 
@@ -99,6 +110,12 @@ func (p *LACProfile) Validate() error {
 	}
 	if p.BusyResult < 1 || p.BusyResult > 11 {
 		bad("busy_result: %d is no CDN result code (1 to 11; 2 tells the LAC to try another LNS)", p.BusyResult)
+	}
+	if p.HideAVPs && p.Secret == "" {
+		bad("hide_avps: AVPs are hidden with the tunnel's secret; give a secret, or do not hide them")
+	}
+	if err := p.checkSequencing(); err != nil {
+		errs = append(errs, unjoin(err)...)
 	}
 	if p.MaxTunnels < 0 || p.MaxSessions < 0 {
 		bad("max_tunnels, max_sessions: a bound cannot be negative (0 is none)")

@@ -54,6 +54,9 @@ type rigCall struct {
 	message string
 	cdn     *l2tp.Result // why the call ended, from whichever side
 	packets [][]byte
+	// number: data messages carry numbers, as the LNS's latest did or because the ICCN said so.
+	number bool
+	ns     uint16
 	// noticed, where set, is called after each step of the call or its subscriber.
 	noticed func()
 }
@@ -121,6 +124,7 @@ func (l *rigLAC) receive(b []byte) {
 	}
 	if !h.Control {
 		if c := l.calls[h.SessionID]; c != nil && h.TunnelID == l.t.LocalID() {
+			c.number = h.HasSequence || l.sequencing
 			c.frame(frame)
 		}
 		return
@@ -208,6 +212,11 @@ func (c *rigCall) notice() {
 func (c *rigCall) data(frame []byte) {
 	b := binary.BigEndian.AppendUint16([]byte{0, 2}, c.lac.t.PeerID())
 	b = binary.BigEndian.AppendUint16(b, c.call.PeerID())
+	if c.number {
+		b[0] |= 0x08
+		b = append(binary.BigEndian.AppendUint16(b, c.ns), 0, 0)
+		c.ns++
+	}
 	c.lac.queue = append(c.lac.queue, append(b, frame...))
 }
 

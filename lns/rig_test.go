@@ -55,7 +55,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 // start starts a life of the node on what the journal holds.
 func (r *rig) start(change func(*Config)) {
 	plane, err := planetest.New(planetest.Config{
-		Listen: []netip.AddrPort{lnsAddress}, Shards: 2, Address: localAddr,
+		Listen: []netip.AddrPort{lnsAddress}, Shards: 2, Address: localAddr, Now: r.clock.Mono,
 		OnSend: func(d dataplane.Datagram) {
 			d.B = slices.Clone(d.B)
 			r.sent = append(r.sent, d)
@@ -100,6 +100,7 @@ func (r *rig) step() {
 			sh.step(r.clock.now, &sh.spare)
 		}
 		again = r.aaa.answer() || again
+		r.plane.Tick()
 		sent := r.sent
 		r.sent = nil
 		for _, d := range sent {

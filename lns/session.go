@@ -3,7 +3,6 @@ package lns
 import (
 	"encoding/binary"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"culvert/aaa"
@@ -28,8 +27,8 @@ type session struct {
 	cause Cause
 	// result, where set, is what the CDN says instead of what the cause would.
 	result *l2tp.Result
-	// sequence, where set, is the next Ns of data messages; the plane takes from it too.
-	sequence *atomic.Uint32
+	// sequence, where set, is the numbering of data messages; the plane has it too.
+	sequence *sequencing
 	link     link.Link
 	setup    *setup // until up, or over
 	who      *aaa.Identity
@@ -148,9 +147,7 @@ func (sh *shard) cdn(s *session, m *l2tp.Message) {
 func (sh *shard) connected(s *session, m *l2tp.Message) {
 	s.state = stateLink
 	s.who.ConnectInfo = connectInfo(s.who.ConnectInfo, m)
-	if m.SequencingRequired {
-		s.sequence = new(atomic.Uint32)
-	}
+	s.sequence = newSequencing(&s.facts.profile.LACProfile, m)
 	early := s.setup.early
 	s.setup.early = nil
 	sh.linkStep(s, func(fx *link.Effects) {
@@ -186,6 +183,10 @@ func (sh *shard) data(listener uint16, peer netip.AddrPort, h l2tp.Header, frame
 	if !sh.fromPeer(s.facts, peer) {
 		return
 	}
+	if !s.inOrder(&h) {
+		sh.stats.drop(dropLate)
+		return
+	}
 	if s.state == stateDialling {
 		// Some LACs send PPP before the ICCN; dropping the first
 		// Configure-Request would cost the subscriber a timeout.
@@ -212,6 +213,7 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 	first, sent, phase := len(fx.Frames), len(sh.out), s.link.Phase()
 	f(fx)
 	sh.tracePhase(s, phase)
+	s.number()
 	sh.emitFrames(s, first)
 	auth, up, down, reason, detail := fx.Auth, fx.Up, fx.Down, fx.Reason, fx.Detail
 	fx.Next()
@@ -237,13 +239,13 @@ const (
 
 // putDataHeader writes a data header (RFC 2661 section 3.1) into the end of the
 // sequenceHeader octets that b begins with, and returns b from there on.
-func putDataHeader(b []byte, tunnel, session uint16, sequence *atomic.Uint32) []byte {
+func putDataHeader(b []byte, tunnel, session uint16, sequence *dataplane.Sequence) []byte {
 	flags := uint16(2) // the version
-	if sequence == nil {
+	if sequence == nil || !sequence.Numbered() {
 		b = b[sequenceHeader-dataHeader:]
 	} else {
 		flags |= 0x0800
-		binary.BigEndian.PutUint32(b[dataHeader:], (sequence.Add(1)-1)<<16)
+		binary.BigEndian.PutUint32(b[dataHeader:], uint32(sequence.Take())<<16)
 	}
 	binary.BigEndian.PutUint16(b, flags)
 	binary.BigEndian.PutUint16(b[2:], tunnel)
@@ -257,7 +259,7 @@ func (sh *shard) emitFrames(s *session, first int) {
 	peer := *s.facts.peer.Load()
 	for i := first; i < len(fx.Frames); i++ {
 		sh.tracePPP(s, trace.Sent, fx.Frames[i])
-		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.sequence)
+		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.planeSequence())
 		sh.sendOut(s.key, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
 	}
 }

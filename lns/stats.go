@@ -52,6 +52,7 @@ const (
 	dropBadMessage
 	dropControl
 	dropInboxFull
+	dropLate
 	dropReasons
 )
 
@@ -59,7 +60,7 @@ var dropNames = [dropReasons]string{
 	dropMalformed: "malformed", dropZeroTunnel: "zero-tunnel", dropBadSCCRQ: "bad-sccrq",
 	dropUnknownLAC: "unknown-lac", dropNoTunnel: "no-tunnel", dropWrongSource: "wrong-source",
 	dropNoSession: "no-session", dropBadICRQ: "bad-icrq", dropDuplicateICRQ: "duplicate-icrq",
-	dropBadMessage: "bad-message", dropControl: "control", dropInboxFull: "inbox-full",
+	dropBadMessage: "bad-message", dropControl: "control", dropInboxFull: "inbox-full", dropLate: "late",
 }
 
 // shardStats are one shard's part of Stats; only the shard touches them.

@@ -38,7 +38,7 @@ func (sh *shard) planeSession(s *session) dataplane.Session {
 	p := dataplane.Session{
 		Key: s.key, Peer: *s.facts.peer.Load(), PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
 		SendAddress: !s.link.ACFC(), CompressProtocol: s.link.PFC(),
-		Sequence: s.sequence,
+		Sequence: s.planeSequence(),
 		Address:  s.address, Routes: s.terms.routes, MTU: s.link.MTU(),
 	}
 	if sh.srv.cfg.Subscriber.ClampMSS && p.MTU > 40 {

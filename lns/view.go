@@ -58,7 +58,7 @@ func (sh *shard) info(s *session) SessionInfo {
 		ID: w.AcctSessionID, Local: f.local, Peer: *f.peer.Load(), Tunnel: f.id, Session: s.key.Session,
 		PeerTunnel: f.peerID, PeerSession: s.peerID, Profile: f.profile.Name, User: w.User, State: s.stateName(),
 		Method: s.method, Address: s.address, CallingStation: w.CallingStation, CalledStation: w.CalledStation,
-		ConnectInfo: w.ConnectInfo, CallSerial: s.serial, MRU: f.profile.MRU,
+		ConnectInfo: w.ConnectInfo, CallSerial: s.serial, MRU: f.profile.MRU, Sequencing: s.sequencingInfo(),
 	}
 	if s.terms != nil {
 		i.Routes = s.terms.routes

@@ -79,6 +79,11 @@ func sessionProto(s *lns.SessionInfo) *culvertv1.Session {
 	if s.Address.IsValid() {
 		p.Address = s.Address.String()
 	}
+	if q := s.Sequencing; q != nil {
+		p.Sequencing = &culvertv1.Sequencing{
+			Required: q.Required, Numbered: q.Numbered, Late: q.Late, Lost: q.Lost, Reordered: q.Reordered,
+		}
+	}
 	for _, r := range s.Routes {
 		p.Routes = append(p.Routes, r.String())
 	}

@@ -29,6 +29,14 @@ var proxyNames = map[string]culvertv1.ProxyPolicy{
 	"always":      culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS,
 }
 
+// sequencings are the names that lns has for when data messages are numbered.
+var sequencings = map[string]culvertv1.DataSequencing{
+	"":                        culvertv1.DataSequencing_DATA_SEQUENCING_REQUIRED,
+	lns.SequencingRequired:    culvertv1.DataSequencing_DATA_SEQUENCING_REQUIRED,
+	lns.SequencingNegotiation: culvertv1.DataSequencing_DATA_SEQUENCING_NEGOTIATION,
+	lns.SequencingAlways:      culvertv1.DataSequencing_DATA_SEQUENCING_ALWAYS,
+}
+
 // lacProto is a profile without its secret.
 func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 	window, mru := uint32(p.Window), uint32(p.MRU)
@@ -39,7 +47,9 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
 		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
-		Proxy: proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		Proxy:    proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
+		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
 	}
 	for _, x := range p.Prefixes {
 		l.Prefixes = append(l.Prefixes, x.String())
@@ -95,6 +105,14 @@ var lacFields = []lacField{
 		return nil
 	}},
 	{"float_peer", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.FloatPeer = l.GetFloatPeer(); return nil }},
+	{"hide_avps", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.HideAVPs = l.GetHideAvps(); return nil }},
+	{"sequencing", setSequencing},
+	{"reorder_packets", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setBound("lac.reorder_packets", &p.ReorderPackets, l.GetReorderPackets())
+	}},
+	{"reorder_time", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setDuration("lac.reorder_time", &p.ReorderTime, l.GetReorderTime(), lacDefaults.ReorderTime)
+	}},
 	{"max_tunnels", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setBound("lac.max_tunnels", &p.MaxTunnels, l.GetMaxTunnels())
 	}},
@@ -153,6 +171,20 @@ func setProxy(p *lns.LACProfile, l *culvertv1.LAC) error {
 		}
 	}
 	return invalid("lac.proxy: %v is none of ACCEPT, ON_MISMATCH, STRICT, ALWAYS", l.GetProxy())
+}
+
+func setSequencing(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Sequencing = lacDefaults.Sequencing
+	if l.GetSequencing() == culvertv1.DataSequencing_DATA_SEQUENCING_UNSPECIFIED {
+		return nil
+	}
+	for name, v := range sequencings {
+		if v == l.GetSequencing() && name != "" {
+			p.Sequencing = name
+			return nil
+		}
+	}
+	return invalid("lac.sequencing: %v is none of REQUIRED, NEGOTIATION, ALWAYS", l.GetSequencing())
 }
 
 func setEchoFailures(p *lns.LACProfile, l *culvertv1.LAC) error {

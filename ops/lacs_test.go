@@ -157,7 +157,8 @@ func TestLACRoundTrip(t *testing.T) {
 	p := lns.LACProfile{
 		Name: "x", HostNames: []string{"a", "b"}, LocalName: "me", Window: 7, Hello: 3 * time.Second, MRU: 1400,
 		Auth: []string{"mschapv2", "pap"}, Proxy: "strict", EchoInterval: 9 * time.Second, EchoFailures: 2, BusyResult: 5,
-		AcceptUnknownMandatory: true, FloatPeer: true, MaxTunnels: 3, MaxSessions: 4,
+		AcceptUnknownMandatory: true, FloatPeer: true, HideAVPs: true,
+		Sequencing: lns.SequencingAlways, ReorderPackets: 5, ReorderTime: 20 * time.Millisecond, MaxTunnels: 3, MaxSessions: 4,
 	}
 	if err := setPrefixes(&p, &culvertv1.LAC{Prefixes: []string{"10.0.0.0/8"}}); err != nil {
 		t.Fatal(err)

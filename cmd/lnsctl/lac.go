@@ -111,6 +111,8 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Busy result", number(l.GetBusyResult())},
 		{"Unknown AVPs", map[bool]string{true: "mandatory ones of other vendors are skipped", false: "mandatory ones are refused"}[l.GetAcceptUnknownMandatory()]},
 		{"Floating peer", yesNo(l.GetFloatPeer())},
+		{"Hidden AVPs", map[bool]string{true: "sent and read", false: "read, not sent"}[l.GetHideAvps()]},
+		{"Sequencing", sequencingWords(l)},
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},
 		{"Sessions", used(l.GetSessions(), l.GetMaxSessions())},
 	}
@@ -122,6 +124,21 @@ var proxyWords = map[culvertv1.ProxyPolicy]string{
 	culvertv1.ProxyPolicy_PROXY_POLICY_ACCEPT:      "accept: a larger MRU and compression are lived with",
 	culvertv1.ProxyPolicy_PROXY_POLICY_STRICT:      "strict: a call whose proxy does not fit is ended",
 	culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS:      "always: all is negotiated anew",
+}
+
+// sequencingWords say when data messages are numbered, and whether missing ones are waited for.
+func sequencingWords(l *culvertv1.LAC) string {
+	words := map[culvertv1.DataSequencing]string{
+		culvertv1.DataSequencing_DATA_SEQUENCING_NEGOTIATION: "until PPP is up",
+		culvertv1.DataSequencing_DATA_SEQUENCING_ALWAYS:      "always",
+	}[l.GetSequencing()]
+	if words == "" {
+		words = "where the LAC requires it"
+	}
+	if n := l.GetReorderPackets(); n > 0 {
+		words += fmt.Sprintf("; %s or %s wait for a missing one", count(n, "packet"), l.GetReorderTime().AsDuration())
+	}
+	return words
 }
 
 // used is a number and its bound.

@@ -27,6 +27,10 @@ type lacFlags struct {
 	BusyResult             *uint32        `placeholder:"N" help:"CDN result code when a call cannot be taken, 1 to 11; 2 tells the LAC to try another LNS."`
 	AcceptUnknownMandatory *bool          `negatable:"" help:"Take unknown mandatory AVPs of other vendors as if they were optional."`
 	FloatPeer              *bool          `negatable:"" help:"Let the LAC's address and port change while a tunnel lives."`
+	HideAVPs               *bool          `name:"hide-avps" negatable:"" help:"Hide AVPs in what the node sends; needs a secret."`
+	Sequencing             *string        `enum:"required,negotiation,always" placeholder:"WHEN" help:"Number data messages where the LAC wants it (required), until PPP is up (negotiation), or always."`
+	ReorderPackets         *uint32        `placeholder:"N" help:"For how many data messages a missing one is waited for, up to 256; 0 waits for none."`
+	ReorderTime            *time.Duration `placeholder:"TIME" help:"For how long at most a missing data message is waited for, 1ms to 1s."`
 	MaxTunnels             *uint32        `placeholder:"N" help:"Most tunnels; 0 is no bound."`
 	MaxSessions            *uint32        `placeholder:"N" help:"Most sessions; 0 is no bound."`
 }
@@ -38,7 +42,10 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 		EchoFailures: f.EchoFailures, BusyResult: f.BusyResult,
 		Hello: duration(f.Hello), EchoInterval: duration(f.EchoInterval),
 		LocalName: value(f.LocalName), AcceptUnknownMandatory: value(f.AcceptUnknownMandatory),
-		FloatPeer: value(f.FloatPeer), MaxTunnels: value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
+		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs),
+		ReorderPackets: value(f.ReorderPackets), ReorderTime: duration(f.ReorderTime),
+		Sequencing: culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
+		MaxTunnels: value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
 	}
 	for _, m := range f.Auth {
 		l.Auth = append(l.Auth, culvertv1.AuthMethod(culvertv1.AuthMethod_value["AUTH_METHOD_"+strings.ToUpper(m)]))
@@ -64,6 +71,8 @@ func (f *lacFlags) given() (mask []string) {
 		{"mru", f.MRU != nil}, {"auth", f.Auth != nil}, {"proxy", f.Proxy != ""}, {"echo_interval", f.EchoInterval != nil},
 		{"echo_failures", f.EchoFailures != nil}, {"busy_result", f.BusyResult != nil},
 		{"accept_unknown_mandatory", f.AcceptUnknownMandatory != nil}, {"float_peer", f.FloatPeer != nil},
+		{"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
+		{"reorder_packets", f.ReorderPackets != nil}, {"reorder_time", f.ReorderTime != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},
 	} {
 		if x.given {

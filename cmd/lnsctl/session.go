@@ -246,6 +246,9 @@ func sessionFacts(a *app, x *culvertv1.Session) []fact {
 			facts[i].value = "every " + facts[i].value
 		}
 	}
+	if q := x.GetSequencing(); q != nil {
+		facts = append(facts, fact{"Sequencing", sessionSequencing(q)})
+	}
 	if n := c.GetSpoofedPackets(); n > 0 {
 		facts = append(facts, fact{"Spoofed", grouped(n) + " packets dropped"})
 	}

@@ -219,7 +219,12 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 	if c.Proxy != "" {
 		p.Proxy = c.Proxy
 	}
-	p.AcceptUnknownMandatory, p.FloatPeer = c.AcceptUnknownMandatory, c.FloatPeer
+	p.AcceptUnknownMandatory, p.FloatPeer, p.HideAVPs = c.AcceptUnknownMandatory, c.FloatPeer, c.HideAVPs
+	if c.Sequencing != "" {
+		p.Sequencing = c.Sequencing
+	}
+	p.ReorderPackets = c.ReorderPackets
+	override(&p.ReorderTime, (*time.Duration)(c.ReorderTime))
 	p.MaxTunnels, p.MaxSessions = c.MaxTunnels, c.MaxSessions
 	b.check(key, p.Validate())
 	return p

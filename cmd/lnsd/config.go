@@ -73,6 +73,10 @@ type lacSection struct {
 	BusyResult             *uint16              `yaml:"busy_result"`
 	AcceptUnknownMandatory bool                 `yaml:"accept_unknown_mandatory"`
 	FloatPeer              bool                 `yaml:"float_peer"`
+	HideAVPs               bool                 `yaml:"hide_avps"`
+	Sequencing             string               `yaml:"sequencing"`
+	ReorderPackets         int                  `yaml:"reorder_packets"`
+	ReorderTime            *span                `yaml:"reorder_time"`
 	MaxTunnels             int                  `yaml:"max_tunnels"`
 	MaxSessions            int                  `yaml:"max_sessions"`
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"time"
 )
 
 // Limits and defaults of Config.
@@ -56,6 +57,9 @@ type Config struct {
 	// Device, Address and MTU then only serve ICMP errors.
 	Core      Core
 	Transport Transport
+	// Now, where set, is the time for what waits to be reordered, and nothing is given on by
+	// itself: the plane's method Tick does. It is for tests in virtual time.
+	Now func() time.Duration
 	// Log takes the few things that no call can return; nil is slog.Default.
 	Log *slog.Logger
 }

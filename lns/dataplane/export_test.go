@@ -106,3 +106,9 @@ type MarkSet struct{ s markSet }
 func NewMarkSet() *MarkSet                    { return new(MarkSet) }
 func (m *MarkSet) Set(mark uint32, live bool) { m.s.set(mark, live) }
 func (m *MarkSet) Has(mark uint32) bool       { return m.s.has(mark) }
+
+// Held is how many buffers of the reorder queues were ever made, and how many are free.
+func Held(p Plane) (made, free int) {
+	r := &p.(*userspace).reorder
+	return r.made, len(r.free)
+}

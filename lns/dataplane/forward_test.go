@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"culvert/lns/dataplane"
@@ -110,7 +109,7 @@ func (s *sink) packets(t *testing.T) (list [][]byte) {
 
 func TestNoAllocations(t *testing.T) {
 	p, s, v := bare(t, func(v *dataplane.Session) {
-		v.Sequence = new(atomic.Uint32)
+		v.Sequence = dataplane.NewSequence(dataplane.SequenceConfig{}, true)
 		v.Routes = []netip.Prefix{netip.MustParsePrefix("172.20.0.0/24")}
 	})
 	s.keep = false

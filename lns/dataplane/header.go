@@ -50,23 +50,16 @@ func (s *session) putHeader(buf []byte, end int) int {
 	}
 	bits := uint16(version)
 	if flags&flagSequence != 0 {
-		// Nr is reserved in data messages (RFC 2661 section 3.1).
-		at -= 4
-		ns := s.nextNs()
-		binary.BigEndian.PutUint32(buf[at:], ns<<16)
-		bits |= hasSequence
+		// The flag and the numbering are two words: it may not be there yet.
+		if q := s.sequence.Load(); q != nil && q.Numbered() {
+			// Nr is reserved in data messages (RFC 2661 section 3.1).
+			at -= 4
+			binary.BigEndian.PutUint32(buf[at:], uint32(q.Take())<<16)
+			bits |= hasSequence
+		}
 	}
 	at -= 6
 	binary.BigEndian.PutUint16(buf[at:], bits)
 	binary.BigEndian.PutUint32(buf[at+2:], uint32(s.ids.Load()>>32))
 	return at
-}
-
-// nextNs takes the number of a data message. The flag and the counter are two
-// words; a reader between an update of both finds none and sends 0 once.
-func (s *session) nextNs() uint32 {
-	if ns := s.ns.Load(); ns != nil {
-		return ns.Add(1) - 1
-	}
-	return 0
 }

@@ -6,7 +6,6 @@ package dataplane
 import (
 	"errors"
 	"net/netip"
-	"sync/atomic"
 )
 
 // Key names a session on this node: the index of the local address in
@@ -25,10 +24,11 @@ type Session struct {
 	// Mark is the mark of the IPsec SA that the tunnel runs in, 0 in clear: what has
 	// another one is not of this session, and its packets go out with it or not at all.
 	Mark uint32
-	// Sequence, where set, puts Ns and Nr into data headers (RFC 2661 section
-	// 5.4). It is the next Ns: the plane takes numbers from it, and so does
-	// whoever sends other frames of the session.
-	Sequence *atomic.Uint32
+	// Sequence, where set, numbers data messages and minds the numbers of those
+	// that come in (RFC 2661 section 5.4): duplicates and late ones are dropped,
+	// early ones may wait. Whoever sends or takes other frames of the session
+	// shares it.
+	Sequence *Sequence
 	// SendAddress puts FF 03 before the PPP protocol; unset when ACFC was negotiated.
 	SendAddress bool
 	// CompressProtocol sends one-octet PPP protocols (PFC).

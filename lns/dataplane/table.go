@@ -25,7 +25,7 @@ type session struct {
 	inPackets, inOctets, spoofed atomic.Uint64
 
 	outPackets, outOctets atomic.Uint64
-	ns                    atomic.Pointer[atomic.Uint32]
+	sequence              atomic.Pointer[Sequence]
 	_                     [40]byte
 }
 
@@ -72,7 +72,7 @@ func (s *session) set(v *Session, p *peer) {
 	s.peer.Store(p)
 	s.ids.Store(uint64(v.PeerTunnel)<<48 | uint64(v.PeerSession)<<32 | uint64(v.MTU)<<16 | uint64(v.MSS))
 	host := uint64(addr4(v.Address)) << 32
-	s.ns.Store(v.Sequence)
+	s.sequence.Store(v.Sequence)
 	if v.Sequence != nil {
 		host |= flagSequence
 	}

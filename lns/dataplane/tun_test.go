@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,9 +139,11 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 // smaller than the device's, so that path MTU discovery has to work.
 func TestTCP(t *testing.T) {
 	for name, change := range map[string]func(*dataplane.Session){
-		"clamped":         nil,
-		"path MTU":        func(v *dataplane.Session) { v.MTU, v.MSS = 1280, 0 },
-		"sequence":        func(v *dataplane.Session) { v.Sequence, v.SendAddress = new(atomic.Uint32), true },
+		"clamped":  nil,
+		"path MTU": func(v *dataplane.Session) { v.MTU, v.MSS = 1280, 0 },
+		"sequence": func(v *dataplane.Session) {
+			v.Sequence, v.SendAddress = dataplane.NewSequence(dataplane.SequenceConfig{}, true), true
+		},
 		"compressed, PFC": func(v *dataplane.Session) { v.CompressProtocol = true },
 	} {
 		t.Run(name, func(t *testing.T) {

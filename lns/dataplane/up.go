@@ -7,6 +7,7 @@ import "culvert/proto/l2tp"
 type upstream struct {
 	packets []Packet
 	rest    []Datagram
+	spent   []*held // what waited, in buffers that are free when packets is written
 	counts  tally
 }
 
@@ -22,11 +23,21 @@ func (p *userspace) receive(shard int, batch []Datagram) {
 	if len(u.rest) > 0 {
 		p.handler.Datagrams(shard, u.rest)
 	}
+	p.write(shard, u)
+	p.shards[shard].add(&u.counts)
+}
+
+// write gives the core what was sorted out for it.
+func (p *userspace) write(shard int, u *upstream) {
 	if len(u.packets) > 0 {
 		n := p.core.Write(shard%p.core.Queues(), u.packets)
 		u.counts.coreDropped += uint64(len(u.packets) - n)
 	}
-	p.shards[shard].add(&u.counts)
+	if len(u.spent) > 0 {
+		p.reorder.put(u.spent)
+		clear(u.spent)
+		u.spent = u.spent[:0]
+	}
 }
 
 // input sorts one datagram.
@@ -46,6 +57,18 @@ func (p *userspace) input(u *upstream, d *Datagram) {
 		u.rest = append(u.rest, *d)
 		return
 	}
+	if h.HasSequence {
+		if q := s.sequence.Load(); q != nil {
+			p.sequenced(u, s, q, d, &h, payload)
+			return
+		}
+	}
+	p.forward(u, s, d, &h, payload)
+}
+
+// forward takes a data message of s whose turn it is: its IP packet goes to the
+// core, any other frame up.
+func (p *userspace) forward(u *upstream, s *session, d *Datagram, h *l2tp.Header, payload []byte) {
 	protocol, at, ok := pppProtocol(payload)
 	if !ok {
 		u.counts.malformed++

@@ -25,6 +25,10 @@ type userspace struct {
 	// Each belongs to one reader; see upstream and downstream.
 	up   []*upstream
 	down []*downstream
+	// What waits for what is missing before it; overdue and due belong to who calls Tick.
+	reorder reorder
+	overdue upstream
+	due     []*session
 
 	// Atomic.
 	shards []shardStats
@@ -49,6 +53,7 @@ func New(c Config) (Plane, error) {
 		config: c, transport: c.Transport, core: c.Core,
 		sessions: newTable(), routes: newRouteTable(), done: make(chan struct{}),
 		shards: make([]shardStats, c.Shards), peers: make(map[peerKey]*peer),
+		reorder: newReorder(c.Now),
 	}
 	if c.Marks {
 		p.marks = new(markSet)
@@ -96,6 +101,9 @@ func (p *userspace) Start(h Handler) error {
 		p.readers.Go(d.run)
 	}
 	p.readers.Go(func() { p.router.run(p.done) })
+	if p.config.Now == nil {
+		p.readers.Go(p.runReorder)
+	}
 	return nil
 }
 
@@ -129,6 +137,11 @@ func (p *userspace) check(v *Session) error {
 	case v.MTU != 0 && v.MTU < 68:
 		reason = fmt.Sprintf("MTU %d is less than 68", v.MTU)
 	}
+	if v.Sequence != nil {
+		if err := v.Sequence.config.Validate(); err != nil {
+			reason = err.Error()
+		}
+	}
 	for _, r := range v.Routes {
 		if !r.IsValid() || !r.Addr().Is4() {
 			reason = fmt.Sprintf("route %v is not an IPv4 prefix", r)
@@ -151,6 +164,7 @@ func (p *userspace) add(v *Session) {
 	} else {
 		s = &session{key: key}
 	}
+	p.follow(s, v.Sequence)
 	s.set(v, p.takePeer(peerKey{v.Peer, v.Mark}))
 	p.dropPeer(oldPeer)
 	p.route(s, before, s.prefixes())
@@ -190,6 +204,7 @@ func (p *userspace) Remove(keys []Key, out []Counters) {
 			p.router.remove(r)
 		}
 		p.dropPeer(s.peer.Load())
+		p.follow(s, nil)
 		out[i] = s.counters()
 	}
 	p.mu.Unlock()

@@ -63,6 +63,9 @@ func sampleSessions(count int) []lns.SessionInfo {
 				InOctets: 123_456_789, InPackets: 250_000, OutOctets: uint64(4_700_000_000 + i), OutPackets: 3_900_000, Spoofed: 3,
 			},
 		}
+		if i == 0 {
+			s.Sequencing = &lns.SequencingInfo{Required: true, Numbered: true, SequenceStats: dataplane.SequenceStats{Late: 7, Lost: 12, Reordered: 3456}}
+		}
 		if i%2 == 1 {
 			s.Local, s.Peer = netip.MustParseAddrPort("192.0.2.2:1701"), netip.MustParseAddrPort("203.0.113.9:1701")
 			s.Profile = "south"

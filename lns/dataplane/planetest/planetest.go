@@ -14,6 +14,7 @@ package planetest
 import (
 	"bytes"
 	"net/netip"
+	"time"
 
 	"culvert/lns/dataplane"
 )
@@ -33,6 +34,9 @@ type Config struct {
 	// method of the plane; what they inject is delivered after they return.
 	OnSend func(dataplane.Datagram)
 	OnCore func(packet []byte)
+	// Now, where set, is the time for what waits to be reordered, which then waits until
+	// the test calls Tick.
+	Now func() time.Duration
 }
 
 // Plane is a dataplane.Plane between two sides in memory.
@@ -53,7 +57,7 @@ func New(c Config) (*Plane, error) {
 		core: NewCore(c.OnCore),
 	}
 	plane, err := dataplane.New(dataplane.Config{
-		Shards: c.Shards, Address: c.Address, Transport: p.net, Core: p.core, Marks: c.Marks,
+		Shards: c.Shards, Address: c.Address, Transport: p.net, Core: p.core, Marks: c.Marks, Now: c.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -79,6 +83,10 @@ func (p *Plane) InjectMarked(listener uint16, peer netip.AddrPort, mark uint32, 
 // InjectCore gives an IP packet to the plane as if it had come from the core.
 // It returns when the packet has been forwarded or dropped.
 func (p *Plane) InjectCore(packet []byte) { p.core.Inject(packet) }
+
+// Tick gives on what has waited for its turn long enough, by Config.Now. It returns when that
+// is done, and says whether anything waits still.
+func (p *Plane) Tick() bool { return p.Plane.(interface{ Tick() bool }).Tick() }
 
 // Routes are the prefixes that the plane has asked the core for.
 func (p *Plane) Routes() []netip.Prefix { return p.core.Routes() }

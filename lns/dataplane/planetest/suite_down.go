@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 
 	"culvert/lns/dataplane"
 )
@@ -35,7 +34,7 @@ func testDown(s *suite) {
 
 // testDownForms checks the headers that a session asks for.
 func testDownForms(s *suite) {
-	var next atomic.Uint32
+	next := dataplane.NewSequence(dataplane.SequenceConfig{}, true)
 	for i, c := range []struct {
 		sequence, address, compress bool
 		want                        []byte // of the first packet
@@ -50,7 +49,7 @@ func testDownForms(s *suite) {
 		v := s.session(1)
 		v.SendAddress, v.CompressProtocol = c.address, c.compress
 		if c.sequence {
-			v.Sequence = &next
+			v.Sequence = next
 		}
 		s.add(v)
 		s.SendCore(UDP4(Host, port(v.Address, 4000), []byte{byte(i)}))

@@ -144,6 +144,64 @@ func (ProxyPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{1}
 }
 
+// DataSequencing says when data messages to a LAC are numbered (RFC 2661 section
+// 5.4). A LAC that wants numbers always gets them.
+type DataSequencing int32
+
+const (
+	// As REQUIRED.
+	DataSequencing_DATA_SEQUENCING_UNSPECIFIED DataSequencing = 0
+	// Only where the LAC wants it.
+	DataSequencing_DATA_SEQUENCING_REQUIRED DataSequencing = 1
+	// Until PPP is up, and while it renegotiates.
+	DataSequencing_DATA_SEQUENCING_NEGOTIATION DataSequencing = 2
+	// Always.
+	DataSequencing_DATA_SEQUENCING_ALWAYS DataSequencing = 3
+)
+
+// Enum value maps for DataSequencing.
+var (
+	DataSequencing_name = map[int32]string{
+		0: "DATA_SEQUENCING_UNSPECIFIED",
+		1: "DATA_SEQUENCING_REQUIRED",
+		2: "DATA_SEQUENCING_NEGOTIATION",
+		3: "DATA_SEQUENCING_ALWAYS",
+	}
+	DataSequencing_value = map[string]int32{
+		"DATA_SEQUENCING_UNSPECIFIED": 0,
+		"DATA_SEQUENCING_REQUIRED":    1,
+		"DATA_SEQUENCING_NEGOTIATION": 2,
+		"DATA_SEQUENCING_ALWAYS":      3,
+	}
+)
+
+func (x DataSequencing) Enum() *DataSequencing {
+	p := new(DataSequencing)
+	*p = x
+	return p
+}
+
+func (x DataSequencing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DataSequencing) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_lac_proto_enumTypes[2].Descriptor()
+}
+
+func (DataSequencing) Type() protoreflect.EnumType {
+	return &file_culvert_v1_lac_proto_enumTypes[2]
+}
+
+func (x DataSequencing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DataSequencing.Descriptor instead.
+func (DataSequencing) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
+}
+
 // LAC is a LAC profile: it says which LACs it matches and how to treat them.
 //
 // An SCCRQ takes the profile with the longest matching prefix, then one that
@@ -187,6 +245,15 @@ type LAC struct {
 	MaxTunnels uint32 `protobuf:"varint,16,opt,name=max_tunnels,json=maxTunnels,proto3" json:"max_tunnels,omitempty"`
 	// Max_sessions bounds the profile's sessions; 0 is no bound.
 	MaxSessions uint32 `protobuf:"varint,17,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
+	// Hide_avps hides every AVP that may be hidden in what is sent (RFC 2661 section 4.3); it needs a secret.
+	HideAvps bool `protobuf:"varint,30,opt,name=hide_avps,json=hideAvps,proto3" json:"hide_avps,omitempty"`
+	// Sequencing says when data messages are numbered.
+	Sequencing DataSequencing `protobuf:"varint,31,opt,name=sequencing,proto3,enum=culvert.v1.DataSequencing" json:"sequencing,omitempty"`
+	// Reorder_packets is for how many of a session's data messages a missing one
+	// is waited for, 0 to 256; 0 waits for none.
+	ReorderPackets uint32 `protobuf:"varint,32,opt,name=reorder_packets,json=reorderPackets,proto3" json:"reorder_packets,omitempty"`
+	// Reorder_time bounds that wait, 1ms to 1s.
+	ReorderTime *durationpb.Duration `protobuf:"bytes,33,opt,name=reorder_time,json=reorderTime,proto3" json:"reorder_time,omitempty"`
 	// Tunnels is how many the profile has now. Output only.
 	Tunnels uint32 `protobuf:"varint,18,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
 	// Sessions is how many the profile's tunnels have now. Output only.
@@ -344,6 +411,34 @@ func (x *LAC) GetMaxSessions() uint32 {
 		return x.MaxSessions
 	}
 	return 0
+}
+
+func (x *LAC) GetHideAvps() bool {
+	if x != nil {
+		return x.HideAvps
+	}
+	return false
+}
+
+func (x *LAC) GetSequencing() DataSequencing {
+	if x != nil {
+		return x.Sequencing
+	}
+	return DataSequencing_DATA_SEQUENCING_UNSPECIFIED
+}
+
+func (x *LAC) GetReorderPackets() uint32 {
+	if x != nil {
+		return x.ReorderPackets
+	}
+	return 0
+}
+
+func (x *LAC) GetReorderTime() *durationpb.Duration {
+	if x != nil {
+		return x.ReorderTime
+	}
+	return nil
 }
 
 func (x *LAC) GetTunnels() uint32 {
@@ -824,7 +919,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\x82\x06\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xc2\a\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -849,7 +944,13 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"float_peer\x18\x0f \x01(\bR\tfloatPeer\x12\x1f\n" +
 	"\vmax_tunnels\x18\x10 \x01(\rR\n" +
 	"maxTunnels\x12!\n" +
-	"\fmax_sessions\x18\x11 \x01(\rR\vmaxSessions\x12\x18\n" +
+	"\fmax_sessions\x18\x11 \x01(\rR\vmaxSessions\x12\x1b\n" +
+	"\thide_avps\x18\x1e \x01(\bR\bhideAvps\x12:\n" +
+	"\n" +
+	"sequencing\x18\x1f \x01(\x0e2\x1a.culvert.v1.DataSequencingR\n" +
+	"sequencing\x12'\n" +
+	"\x0freorder_packets\x18  \x01(\rR\x0ereorderPackets\x12<\n" +
+	"\freorder_time\x18! \x01(\v2\x19.google.protobuf.DurationR\vreorderTime\x12\x18\n" +
 	"\atunnels\x18\x12 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12-\n" +
 	"\x05proxy\x18\x14 \x01(\x0e2\x17.culvert.v1.ProxyPolicyR\x05proxyB\t\n" +
@@ -888,7 +989,12 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x18PROXY_POLICY_ON_MISMATCH\x10\x01\x12\x17\n" +
 	"\x13PROXY_POLICY_ACCEPT\x10\x02\x12\x17\n" +
 	"\x13PROXY_POLICY_STRICT\x10\x03\x12\x17\n" +
-	"\x13PROXY_POLICY_ALWAYS\x10\x042\xe9\x02\n" +
+	"\x13PROXY_POLICY_ALWAYS\x10\x04*\x8c\x01\n" +
+	"\x0eDataSequencing\x12\x1f\n" +
+	"\x1bDATA_SEQUENCING_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18DATA_SEQUENCING_REQUIRED\x10\x01\x12\x1f\n" +
+	"\x1bDATA_SEQUENCING_NEGOTIATION\x10\x02\x12\x1a\n" +
+	"\x16DATA_SEQUENCING_ALWAYS\x10\x032\xe9\x02\n" +
 	"\n" +
 	"LACService\x12E\n" +
 	"\bListLACs\x12\x1b.culvert.v1.ListLACsRequest\x1a\x1c.culvert.v1.ListLACsResponse\x12?\n" +
@@ -909,52 +1015,55 @@ func file_culvert_v1_lac_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_lac_proto_rawDescData
 }
 
-var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_culvert_v1_lac_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_culvert_v1_lac_proto_goTypes = []any{
 	(AuthMethod)(0),               // 0: culvert.v1.AuthMethod
 	(ProxyPolicy)(0),              // 1: culvert.v1.ProxyPolicy
-	(*LAC)(nil),                   // 2: culvert.v1.LAC
-	(*ListLACsRequest)(nil),       // 3: culvert.v1.ListLACsRequest
-	(*ListLACsResponse)(nil),      // 4: culvert.v1.ListLACsResponse
-	(*GetLACRequest)(nil),         // 5: culvert.v1.GetLACRequest
-	(*GetLACResponse)(nil),        // 6: culvert.v1.GetLACResponse
-	(*AddLACRequest)(nil),         // 7: culvert.v1.AddLACRequest
-	(*AddLACResponse)(nil),        // 8: culvert.v1.AddLACResponse
-	(*ChangeLACRequest)(nil),      // 9: culvert.v1.ChangeLACRequest
-	(*ChangeLACResponse)(nil),     // 10: culvert.v1.ChangeLACResponse
-	(*RemoveLACRequest)(nil),      // 11: culvert.v1.RemoveLACRequest
-	(*RemoveLACResponse)(nil),     // 12: culvert.v1.RemoveLACResponse
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
+	(DataSequencing)(0),           // 2: culvert.v1.DataSequencing
+	(*LAC)(nil),                   // 3: culvert.v1.LAC
+	(*ListLACsRequest)(nil),       // 4: culvert.v1.ListLACsRequest
+	(*ListLACsResponse)(nil),      // 5: culvert.v1.ListLACsResponse
+	(*GetLACRequest)(nil),         // 6: culvert.v1.GetLACRequest
+	(*GetLACResponse)(nil),        // 7: culvert.v1.GetLACResponse
+	(*AddLACRequest)(nil),         // 8: culvert.v1.AddLACRequest
+	(*AddLACResponse)(nil),        // 9: culvert.v1.AddLACResponse
+	(*ChangeLACRequest)(nil),      // 10: culvert.v1.ChangeLACRequest
+	(*ChangeLACResponse)(nil),     // 11: culvert.v1.ChangeLACResponse
+	(*RemoveLACRequest)(nil),      // 12: culvert.v1.RemoveLACRequest
+	(*RemoveLACResponse)(nil),     // 13: culvert.v1.RemoveLACResponse
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 15: google.protobuf.FieldMask
 }
 var file_culvert_v1_lac_proto_depIdxs = []int32{
-	13, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
+	14, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
 	0,  // 1: culvert.v1.LAC.auth:type_name -> culvert.v1.AuthMethod
-	13, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
-	1,  // 3: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
-	2,  // 4: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
-	2,  // 5: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
-	2,  // 6: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
-	2,  // 7: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
-	2,  // 8: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
-	14, // 9: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 10: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
-	3,  // 11: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
-	5,  // 12: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
-	7,  // 13: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
-	9,  // 14: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
-	11, // 15: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
-	4,  // 16: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
-	6,  // 17: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
-	8,  // 18: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
-	10, // 19: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
-	12, // 20: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
-	16, // [16:21] is the sub-list for method output_type
-	11, // [11:16] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
+	2,  // 3: culvert.v1.LAC.sequencing:type_name -> culvert.v1.DataSequencing
+	14, // 4: culvert.v1.LAC.reorder_time:type_name -> google.protobuf.Duration
+	1,  // 5: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
+	3,  // 6: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
+	3,  // 7: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
+	3,  // 8: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
+	3,  // 9: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
+	3,  // 10: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
+	15, // 11: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 12: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
+	4,  // 13: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
+	6,  // 14: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
+	8,  // 15: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
+	10, // 16: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
+	12, // 17: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
+	5,  // 18: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
+	7,  // 19: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
+	9,  // 20: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
+	11, // 21: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
+	13, // 22: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
+	18, // [18:23] is the sub-list for method output_type
+	13, // [13:18] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_lac_proto_init() }
@@ -968,7 +1077,7 @@ func file_culvert_v1_lac_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_lac_proto_rawDesc), len(file_culvert_v1_lac_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,

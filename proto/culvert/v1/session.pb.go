@@ -296,7 +296,9 @@ type Session struct {
 	// Interim is the time between accounting updates; unset sends none.
 	Interim *durationpb.Duration `protobuf:"bytes,23,opt,name=interim,proto3" json:"interim,omitempty"`
 	// Counters are as of now.
-	Counters      *Counters `protobuf:"bytes,24,opt,name=counters,proto3" json:"counters,omitempty"`
+	Counters *Counters `protobuf:"bytes,24,opt,name=counters,proto3" json:"counters,omitempty"`
+	// Sequencing is the numbering of data messages; unset where there is none.
+	Sequencing    *Sequencing `protobuf:"bytes,30,opt,name=sequencing,proto3" json:"sequencing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -499,6 +501,95 @@ func (x *Session) GetCounters() *Counters {
 	return nil
 }
 
+func (x *Session) GetSequencing() *Sequencing {
+	if x != nil {
+		return x.Sequencing
+	}
+	return nil
+}
+
+// Sequencing is how a session's data messages are numbered (RFC 2661 section 5.4).
+type Sequencing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required says that the LAC wants numbers.
+	Required bool `protobuf:"varint,1,opt,name=required,proto3" json:"required,omitempty"`
+	// Numbered says that what is sent now has numbers.
+	Numbered bool `protobuf:"varint,2,opt,name=numbered,proto3" json:"numbered,omitempty"`
+	// Late messages were duplicates, or came after their turn, and were dropped.
+	Late uint64 `protobuf:"varint,3,opt,name=late,proto3" json:"late,omitempty"`
+	// Lost messages never came in time.
+	Lost uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	// Reordered messages were overtaken by others, and waited for.
+	Reordered     uint64 `protobuf:"varint,5,opt,name=reordered,proto3" json:"reordered,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sequencing) Reset() {
+	*x = Sequencing{}
+	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sequencing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sequencing) ProtoMessage() {}
+
+func (x *Sequencing) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sequencing.ProtoReflect.Descriptor instead.
+func (*Sequencing) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Sequencing) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *Sequencing) GetNumbered() bool {
+	if x != nil {
+		return x.Numbered
+	}
+	return false
+}
+
+func (x *Sequencing) GetLate() uint64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *Sequencing) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *Sequencing) GetReordered() uint64 {
+	if x != nil {
+		return x.Reordered
+	}
+	return 0
+}
+
 // SessionSelector names sessions; fields that are set must all match.
 type SessionSelector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -520,7 +611,7 @@ type SessionSelector struct {
 
 func (x *SessionSelector) Reset() {
 	*x = SessionSelector{}
-	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	mi := &file_culvert_v1_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +623,7 @@ func (x *SessionSelector) String() string {
 func (*SessionSelector) ProtoMessage() {}
 
 func (x *SessionSelector) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	mi := &file_culvert_v1_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +636,7 @@ func (x *SessionSelector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionSelector.ProtoReflect.Descriptor instead.
 func (*SessionSelector) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SessionSelector) GetId() string {
@@ -609,7 +700,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	mi := &file_culvert_v1_session_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +712,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	mi := &file_culvert_v1_session_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +725,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListSessionsRequest) GetSelector() *SessionSelector {
@@ -681,7 +772,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	mi := &file_culvert_v1_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +784,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	mi := &file_culvert_v1_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +797,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -741,7 +832,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[5]
+	mi := &file_culvert_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -753,7 +844,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[5]
+	mi := &file_culvert_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -766,7 +857,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetSessionRequest) GetId() string {
@@ -787,7 +878,7 @@ type GetSessionResponse struct {
 
 func (x *GetSessionResponse) Reset() {
 	*x = GetSessionResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[6]
+	mi := &file_culvert_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +890,7 @@ func (x *GetSessionResponse) String() string {
 func (*GetSessionResponse) ProtoMessage() {}
 
 func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[6]
+	mi := &file_culvert_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +903,7 @@ func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetSessionResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSessionResponse) GetSession() *Session {
@@ -842,7 +933,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_culvert_v1_session_proto_msgTypes[7]
+	mi := &file_culvert_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +945,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[7]
+	mi := &file_culvert_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +958,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Event) GetAt() *timestamppb.Timestamp {
@@ -919,7 +1010,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[8]
+	mi := &file_culvert_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1022,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[8]
+	mi := &file_culvert_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1035,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchEventsRequest) GetSelector() *SessionSelector {
@@ -972,7 +1063,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[9]
+	mi := &file_culvert_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1075,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[9]
+	mi := &file_culvert_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1088,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchEventsResponse) GetEvent() *Event {
@@ -1026,7 +1117,7 @@ type DisconnectSessionsRequest struct {
 
 func (x *DisconnectSessionsRequest) Reset() {
 	*x = DisconnectSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[10]
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1129,7 @@ func (x *DisconnectSessionsRequest) String() string {
 func (*DisconnectSessionsRequest) ProtoMessage() {}
 
 func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[10]
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1142,7 @@ func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DisconnectSessionsRequest) GetSelector() *SessionSelector {
@@ -1095,7 +1186,7 @@ type DisconnectSessionsResponse struct {
 
 func (x *DisconnectSessionsResponse) Reset() {
 	*x = DisconnectSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1198,7 @@ func (x *DisconnectSessionsResponse) String() string {
 func (*DisconnectSessionsResponse) ProtoMessage() {}
 
 func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1211,7 @@ func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DisconnectSessionsResponse) GetCount() uint32 {
@@ -1151,7 +1242,7 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"out_octets\x18\x03 \x01(\x04R\toutOctets\x12\x1f\n" +
 	"\vout_packets\x18\x04 \x01(\x04R\n" +
 	"outPackets\x12'\n" +
-	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\xe1\x06\n" +
+	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\x99\a\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\tR\x05local\x12\x12\n" +
@@ -1180,7 +1271,17 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x0fsession_timeout\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\x0esessionTimeout\x12<\n" +
 	"\fidle_timeout\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x123\n" +
 	"\ainterim\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\ainterim\x120\n" +
-	"\bcounters\x18\x18 \x01(\v2\x14.culvert.v1.CountersR\bcounters\"\xa4\x01\n" +
+	"\bcounters\x18\x18 \x01(\v2\x14.culvert.v1.CountersR\bcounters\x126\n" +
+	"\n" +
+	"sequencing\x18\x1e \x01(\v2\x16.culvert.v1.SequencingR\n" +
+	"sequencing\"\x8a\x01\n" +
+	"\n" +
+	"Sequencing\x12\x1a\n" +
+	"\brequired\x18\x01 \x01(\bR\brequired\x12\x1a\n" +
+	"\bnumbered\x18\x02 \x01(\bR\bnumbered\x12\x12\n" +
+	"\x04late\x18\x03 \x01(\x04R\x04late\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\x12\x1c\n" +
+	"\treordered\x18\x05 \x01(\x04R\treordered\"\xa4\x01\n" +
 	"\x0fSessionSelector\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
@@ -1258,61 +1359,63 @@ func file_culvert_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_culvert_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_culvert_v1_session_proto_goTypes = []any{
 	(SessionState)(0),                  // 0: culvert.v1.SessionState
 	(EventKind)(0),                     // 1: culvert.v1.EventKind
 	(*Counters)(nil),                   // 2: culvert.v1.Counters
 	(*Session)(nil),                    // 3: culvert.v1.Session
-	(*SessionSelector)(nil),            // 4: culvert.v1.SessionSelector
-	(*ListSessionsRequest)(nil),        // 5: culvert.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),       // 6: culvert.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),          // 7: culvert.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),         // 8: culvert.v1.GetSessionResponse
-	(*Event)(nil),                      // 9: culvert.v1.Event
-	(*WatchEventsRequest)(nil),         // 10: culvert.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),        // 11: culvert.v1.WatchEventsResponse
-	(*DisconnectSessionsRequest)(nil),  // 12: culvert.v1.DisconnectSessionsRequest
-	(*DisconnectSessionsResponse)(nil), // 13: culvert.v1.DisconnectSessionsResponse
-	(AuthMethod)(0),                    // 14: culvert.v1.AuthMethod
-	(*timestamppb.Timestamp)(nil),      // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 16: google.protobuf.Duration
-	(*TunnelRef)(nil),                  // 17: culvert.v1.TunnelRef
+	(*Sequencing)(nil),                 // 4: culvert.v1.Sequencing
+	(*SessionSelector)(nil),            // 5: culvert.v1.SessionSelector
+	(*ListSessionsRequest)(nil),        // 6: culvert.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),       // 7: culvert.v1.ListSessionsResponse
+	(*GetSessionRequest)(nil),          // 8: culvert.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),         // 9: culvert.v1.GetSessionResponse
+	(*Event)(nil),                      // 10: culvert.v1.Event
+	(*WatchEventsRequest)(nil),         // 11: culvert.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),        // 12: culvert.v1.WatchEventsResponse
+	(*DisconnectSessionsRequest)(nil),  // 13: culvert.v1.DisconnectSessionsRequest
+	(*DisconnectSessionsResponse)(nil), // 14: culvert.v1.DisconnectSessionsResponse
+	(AuthMethod)(0),                    // 15: culvert.v1.AuthMethod
+	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 17: google.protobuf.Duration
+	(*TunnelRef)(nil),                  // 18: culvert.v1.TunnelRef
 }
 var file_culvert_v1_session_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Session.state:type_name -> culvert.v1.SessionState
-	14, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
-	15, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
-	16, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
-	16, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
-	16, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
+	15, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
+	16, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
+	17, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
+	17, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	17, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
 	2,  // 6: culvert.v1.Session.counters:type_name -> culvert.v1.Counters
-	17, // 7: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
-	4,  // 8: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	0,  // 9: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
-	3,  // 10: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
-	3,  // 11: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
-	15, // 12: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
-	1,  // 13: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
-	3,  // 14: culvert.v1.Event.session:type_name -> culvert.v1.Session
-	4,  // 15: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
-	1,  // 16: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
-	9,  // 17: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
-	4,  // 18: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	3,  // 19: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
-	5,  // 20: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
-	7,  // 21: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
-	10, // 22: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
-	12, // 23: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
-	6,  // 24: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
-	8,  // 25: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
-	11, // 26: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
-	13, // 27: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
-	24, // [24:28] is the sub-list for method output_type
-	20, // [20:24] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
+	18, // 8: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
+	5,  // 9: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	0,  // 10: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
+	3,  // 11: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
+	3,  // 12: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
+	16, // 13: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
+	1,  // 14: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
+	3,  // 15: culvert.v1.Event.session:type_name -> culvert.v1.Session
+	5,  // 16: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
+	1,  // 17: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
+	10, // 18: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
+	5,  // 19: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	3,  // 20: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
+	6,  // 21: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
+	8,  // 22: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
+	11, // 23: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
+	13, // 24: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
+	7,  // 25: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
+	9,  // 26: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
+	12, // 27: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
+	14, // 28: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
+	25, // [25:29] is the sub-list for method output_type
+	21, // [21:25] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_session_proto_init() }
@@ -1328,7 +1431,7 @@ func file_culvert_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_session_proto_rawDesc), len(file_culvert_v1_session_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
