@@ -113,10 +113,10 @@ func (p *IPsecProfile) Validate() error {
 	oneOf("unique", p.Unique, "no", "replace", "never", "keep")
 	p.validateTimes(bad)
 	p.validateCredentials(bad)
-	for _, list := range [][]string{p.IKEProposals, p.ESPProposals} {
+	for field, list := range map[string][]string{"ike_proposals": p.IKEProposals, "esp_proposals": p.ESPProposals} {
 		for _, s := range list {
 			if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-				bad("proposals: %q is no proposal; strongSwan's words, joined by -, are wanted, such as aes256gcm16-prfsha384-ecp384", s)
+				bad("%s: %q is no proposal; strongSwan's words, joined by -, are wanted, such as aes256gcm16-prfsha384-ecp384", field, s)
 			}
 		}
 	}

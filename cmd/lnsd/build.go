@@ -14,6 +14,7 @@ import (
 	"culvert/aaa/radius"
 	"culvert/lns"
 	"culvert/lns/dataplane"
+	"culvert/lns/ipsec"
 	"culvert/ops"
 	"culvert/proto/l2tp"
 )
@@ -30,6 +31,7 @@ type settings struct {
 	pools      ippool.Config
 	database   string
 	ops        ops.Config
+	ipsec      *ipsec.Config // nil where no LAC uses it
 }
 
 // build turns a file into settings. Its error lists everything that is wrong.
@@ -54,6 +56,7 @@ func build(s *source) (*settings, error) {
 		out.lacs = append(out.lacs, b.lac(fmt.Sprintf("$.lacs[%d]", i), &c.LACs[i]))
 	}
 	b.unique(c.LACs)
+	out.ipsec = b.ipsec(c, out)
 	out.radius = b.radius(out.node, &c.RADIUS)
 	out.dynauth = b.dynauth(out.node, &c.RADIUS)
 	out.database = b.secret("$.database.url", c.Database.URL, c.Database.URLFile)
@@ -226,6 +229,7 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 	p.ReorderPackets = c.ReorderPackets
 	override(&p.ReorderTime, (*time.Duration)(c.ReorderTime))
 	p.MaxTunnels, p.MaxSessions = c.MaxTunnels, c.MaxSessions
+	p.IPsec = b.lacIPsec(key+".ipsec", c.IPsec)
 	b.check(key, p.Validate())
 	return p
 }

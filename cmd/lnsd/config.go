@@ -15,6 +15,7 @@ type fileConfig struct {
 	Subscriber subscriberSection `yaml:"subscriber"`
 	Limits     limitsSection     `yaml:"limits"`
 	LACs       []lacSection      `yaml:"lacs"`
+	IPsec      ipsecSection      `yaml:"ipsec"`
 	RADIUS     radiusSection     `yaml:"radius"`
 	Pools      []poolSection     `yaml:"pools"`
 	Journal    journalSection    `yaml:"journal"`
@@ -79,6 +80,7 @@ type lacSection struct {
 	ReorderTime            *span                `yaml:"reorder_time"`
 	MaxTunnels             int                  `yaml:"max_tunnels"`
 	MaxSessions            int                  `yaml:"max_sessions"`
+	IPsec                  *lacIPsecSection     `yaml:"ipsec"`
 }
 
 type radiusSection struct {

@@ -14,6 +14,7 @@ import (
 	"culvert/lns"
 	"culvert/lns/dataplane"
 	"culvert/lns/dataplane/planetest"
+	"culvert/lns/ipsec"
 	"culvert/ops"
 	"culvert/sessiondb"
 	"culvert/sessiondb/journal"
@@ -49,6 +50,7 @@ type daemon struct {
 	outbox  *outbox.Outbox
 	plane   dataplane.Plane
 	server  *lns.Server
+	ipsec   *ipsec.Manager  // nil where no LAC uses it
 	dynauth *radius.DynAuth // nil where no Disconnect-Requests are taken
 	ops     *ops.Server
 	// failed gets what ended management before its time.
@@ -200,6 +202,9 @@ func (t tee) Apply(ctx context.Context, changes []sessiondb.Change) error {
 }
 
 func (d *daemon) startPlane() error {
+	if err := d.prepareIPsec(); err != nil {
+		return err
+	}
 	cfg := d.set.plane
 	cfg.Log = d.log
 	if d.set.file.Plane.Mode == "memory" {
@@ -218,6 +223,9 @@ func (d *daemon) startPlane() error {
 }
 
 func (d *daemon) startServer() error {
+	if err := d.makeIPsec(); err != nil {
+		return err
+	}
 	cfg := lns.Config{
 		Node: d.set.node, Version: version, Plane: d.plane, PlaneName: d.set.file.Plane.Mode,
 		Authorizer: d.radius, Ledger: d.outbox, Addresses: d.pools, Journal: d.journal,
@@ -230,6 +238,7 @@ func (d *daemon) startServer() error {
 	if d.confirms() {
 		cfg.Confirm, cfg.ConfirmWait = d.writer.Confirm, time.Duration(d.set.file.Database.MaxWait)
 	}
+	d.useIPsec(&cfg)
 	s, err := lns.New(cfg)
 	if err != nil {
 		return err
@@ -243,6 +252,7 @@ func (d *daemon) startServer() error {
 		defer cancel()
 		s.Shutdown(ctx)
 	})
+	d.runIPsec()
 	return nil
 }
 
