@@ -149,19 +149,21 @@ func (p *parser) unknown(avp RawAVP) {
 	}
 }
 
-// line decodes an access-line AVP into the message's AccessLine.
+// line decodes an access-line AVP into the message's AccessLine, which is
+// there once one of them was well-formed.
 func (p *parser) line(avp RawAVP) {
 	m := p.m
+	if m.line == nil {
+		m.line = new(AccessLine)
+	}
 	if m.Line == nil {
-		if m.line == nil {
-			m.line = new(AccessLine)
-		}
 		*m.line = AccessLine{}
-		m.Line = m.line
 	}
-	if !m.Line.set(LineAVP(avp.Attribute), avp.Value) {
+	if !m.line.set(LineAVP(avp.Attribute), avp.Value) {
 		p.fail(avp, ErrAVPLength)
+		return
 	}
+	m.Line = m.line
 }
 
 // fail remembers the first fault. A malformed AVP with a clear M bit is none.
