@@ -1,7 +1,6 @@
 package lns
 
 import (
-	"net/netip"
 	"time"
 
 	"culvert/lns/dataplane"
@@ -9,10 +8,11 @@ import (
 )
 
 // acceptKey is what makes two SCCRQs the same request: a LAC may bring many
-// tunnels from one address and port, each with its own id.
+// tunnels from one address and port, each with its own id, and LACs behind one NAT may
+// have one address and port, each with its own SA.
 type acceptKey struct {
 	listener uint16
-	peer     netip.AddrPort
+	peer     source
 	peerID   uint16
 }
 
@@ -44,14 +44,17 @@ func newAcceptor(listeners int) *acceptor {
 }
 
 // sccrq handles a control message with tunnel id 0, on shard 0.
-func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payload, datagram []byte) {
+func (sh *shard) sccrq(listener uint16, peer source, h l2tp.Header, payload, datagram []byte) {
 	if len(payload) == 0 {
 		sh.stats.drop(dropZeroTunnel)
 		return
 	}
 	m := &sh.scratch
 	err := l2tp.ParseMessage(payload, nil, m)
-	p := sh.srv.profiles.match(peer.Addr(), string(m.HostName))
+	p, sa, ok := sh.candidate(peer, m)
+	if !ok {
+		return
+	}
 	if err != nil && p != nil && p.Secret != "" {
 		// A LAC may hide all but its Host Name (RFC 2661 section 4.4.3), even the
 		// tunnel id; the name says by which secret to read the rest.
@@ -63,12 +66,12 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 	}
 	key := acceptKey{listener, peer, m.AssignedTunnelID}
 	if id, ok := sh.accept.known[key]; ok {
-		sh.handOver(id, newTunnel{listener: listener, id: id, peer: peer, datagram: datagram, again: true})
+		sh.handOver(id, newTunnel{listener: listener, id: id, peer: lacPeer{source: peer}, datagram: datagram, again: true})
 		return
 	}
 	if p == nil {
 		sh.refuseTunnel(listener, peer, m, l2tp.Result{Code: l2tp.StopNotAuthorized, Message: "unknown LAC"})
-		sh.complain(dropUnknownLAC, "refused a tunnel of an unknown LAC; if it is a customer's, add a LAC profile that matches it", "lac", peer, "host_name", string(m.HostName))
+		sh.unknownLAC(peer, sa, string(m.HostName))
 		return
 	}
 	if why := sh.tunnelAdmission(p); why != "" {
@@ -86,7 +89,17 @@ func (sh *shard) sccrq(listener uint16, peer netip.AddrPort, h l2tp.Header, payl
 	}
 	p.use.tunnels.Add(1)
 	sh.accept.known[key] = id
-	sh.handOver(id, newTunnel{listener: listener, id: id, peer: peer, peerID: m.AssignedTunnelID, datagram: datagram, profile: p})
+	sh.handOver(id, newTunnel{listener: listener, id: id, peer: lacPeer{peer, sa}, peerID: m.AssignedTunnelID, datagram: datagram, profile: p})
+}
+
+// unknownLAC tells of a LAC that was refused.
+func (sh *shard) unknownLAC(peer source, sa *SA, host string) {
+	if sa == nil {
+		sh.complain(dropUnknownLAC, "refused a tunnel of an unknown LAC; if it is a customer's, add a LAC profile that matches it", "lac", peer, "host_name", host)
+		return
+	}
+	sh.complain(dropUnknownLAC, "refused a tunnel: the LAC profile of its SA does not match the LAC's address and host name",
+		"lac", peer, "host_name", host, "identity", sa.Identity, "profile", sa.Profile)
 }
 
 // handOver sends a tunnel's SCCRQ to its shard. The datagram is copied where
@@ -109,7 +122,7 @@ func (sh *shard) tunnelAdmission(p *profile) string {
 
 // refuseTunnel answers an SCCRQ with a StopCCN and keeps nothing: the
 // LAC's retransmission is answered in the same way.
-func (sh *shard) refuseTunnel(listener uint16, peer netip.AddrPort, m *l2tp.Message, r l2tp.Result) {
+func (sh *shard) refuseTunnel(listener uint16, peer source, m *l2tp.Message, r l2tp.Result) {
 	a := sh.accept
 	if sec := sh.now.Truncate(time.Second); sec != a.refusedIn {
 		a.refusedIn, a.refused = sec, 0
@@ -118,7 +131,7 @@ func (sh *shard) refuseTunnel(listener uint16, peer netip.AddrPort, m *l2tp.Mess
 		return
 	}
 	b := l2tp.AppendRefusal(nil, m, refusalID, r)
-	sh.out = append(sh.out, dataplane.Datagram{Listener: listener, Peer: peer, B: b})
+	sh.out = append(sh.out, dataplane.Datagram{Listener: listener, Mark: peer.mark, Peer: peer.AddrPort, B: b})
 }
 
 // tunnelGone tells shard 0 that a tunnel's id may be used again.

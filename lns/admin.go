@@ -22,13 +22,15 @@ var ErrNoTunnel = errors.New("no such tunnel")
 // ErrEmptySelector refuses to end every session for want of a condition.
 var ErrEmptySelector = errors.New("the selector is empty and would end every session; name an id, user, address, LAC or tunnel")
 
-// StopTunnel ends a tunnel, and so all its sessions, with a StopCCN.
+// StopTunnel ends a tunnel, and so all its sessions, with a StopCCN; when the LAC has it,
+// the tunnel's SA ends too, unless it has other tunnels.
 func (s *Server) StopTunnel(local netip.AddrPort, id uint16, reason string) error {
 	var found atomic.Bool
 	s.each(func(sh *shard) {
 		for _, t := range sh.tunnels {
 			if t.facts.id == id && t.facts.local == local && !t.down {
 				found.Store(true)
+				t.endSA = true
 				sh.tunnelStep(t, func(fx *l2tp.Effects) {
 					t.t.Stop(sh.now, l2tp.Result{Code: l2tp.StopGeneral, Message: reason}, fx)
 				})
@@ -84,6 +86,9 @@ const objectLAC = "lac"
 // kept in the journal and found again at the next start, where it replaces
 // one of the same name in the configuration.
 func (s *Server) PutLAC(p LACProfile) error {
+	if err := s.canProtect(&p); err != nil {
+		return err
+	}
 	q, err := newProfile(p, s.cfg.Node, s.cfg.Rand)
 	if err != nil {
 		return err
@@ -96,14 +101,17 @@ func (s *Server) PutLAC(p LACProfile) error {
 		return err
 	}
 	s.profiles.put(q)
+	s.applyIPsec()
 	return nil
 }
 
-// DeleteLAC forgets a LAC profile. Its tunnels live on; new ones are refused.
+// DeleteLAC forgets a LAC profile. Its SAs end, and their tunnels; its tunnels in clear live
+// on. New ones are refused.
 func (s *Server) DeleteLAC(name string) error {
 	if err := s.profiles.remove(name); err != nil {
 		return err
 	}
+	s.applyIPsec()
 	return s.keep(sessiondb.DropObject, name, nil)
 }
 

@@ -36,6 +36,7 @@ const (
 	CauseSetupTimeout
 	CauseProtocolError
 	CauseNodeRestart
+	CauseIPsecDown
 	causeCount
 )
 
@@ -76,6 +77,7 @@ var causes = [causeCount]causeFacts{
 	CauseSetupTimeout:      {"setup-timeout", aaa.CauseUserError, 3, 0},
 	CauseProtocolError:     {"protocol-error", aaa.CausePortError, 2, l2tp.ErrorVendor},
 	CauseNodeRestart:       {"node-restart", aaa.CauseNASReboot, 3, 0},
+	CauseIPsecDown:         {"ipsec-down", aaa.CauseLostService, 3, 0},
 }
 
 // String is the cause's name in logs, events and metric labels.

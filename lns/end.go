@@ -148,13 +148,15 @@ type callsDown struct {
 	facts *tunnelFacts
 	ids   []uint16
 	cause Cause
+	// detail is for people.
+	detail string
 }
 
 func (m callsDown) deliver(sh *shard) {
 	for _, id := range m.ids {
 		s := sh.sessions[dataplane.Key{Listener: m.facts.listener, Tunnel: m.facts.id, Session: id}]
 		if s != nil && s.facts == m.facts {
-			sh.drop(s, m.cause, "")
+			sh.drop(s, m.cause, m.detail)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package lns
 
 import (
 	"fmt"
-	"net/netip"
 
 	"culvert/lns/dataplane"
 	"culvert/lns/trace"
@@ -14,19 +13,20 @@ import (
 // other address), the tunnel follows at once, and the plane with it: until then the
 // plane hands over what comes from the new address, and sends to the old one.
 // Whoever can guess the ids of a tunnel can take it over, so a profile has to ask for it.
-func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
-	if peer == *f.peer.Load() {
+// What IPsec says goes before (throughSA).
+func (sh *shard) fromPeer(f *tunnelFacts, from source) bool {
+	at := f.peer.Load()
+	if at.sa != nil || from.mark != at.mark {
+		return sh.throughSA(f, at, from)
+	}
+	if from == at.source {
 		return true
 	}
-	from := peer // so that only the copy goes to the heap, not the parameter of every datagram
 	if f.profile.FloatPeer {
-		was := f.peer.Swap(&from)
-		if f.moved.CompareAndSwap(false, true) {
-			sh.send(f.shard, tunnelMoved{f, *was})
-		}
+		sh.move(f, at, &lacPeer{source: from})
 		return true
 	}
-	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", from, "lac", *f.peer.Load(), "tunnel", f.id)
+	sh.complain(dropWrongSource, "dropped a datagram that did not come from the tunnel's LAC", "from", from, "lac", *at, "tunnel", f.id)
 	return false
 }
 
@@ -34,18 +34,26 @@ func (sh *shard) fromPeer(f *tunnelFacts, peer netip.AddrPort) bool {
 // one is on its way at a time, however often the LAC moves.
 type tunnelMoved struct {
 	facts *tunnelFacts
-	was   netip.AddrPort
+	was   lacPeer
 }
 
 func (m tunnelMoved) deliver(sh *shard) {
 	f := m.facts
 	f.moved.Store(false) // before peer is read: a later move is told anew
 	t := sh.tunnels[tunnelID{f.listener, f.id}]
-	if t == nil || t.facts != f || t.down || !t.up {
+	if t == nil || t.facts != f || t.down {
 		return
 	}
-	sh.log.Info("a LAC has moved", "tunnel", f.id, "from", m.was, "lac", *f.peer.Load(), "sessions", t.calls.len())
-	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("the LAC has moved from %v to %v", m.was, *f.peer.Load()))
+	at := f.peer.Load()
+	sh.bind(t, at.sa)
+	sh.wheel.set(&t.timer, t.t.Deadline())
+	if !t.up {
+		return
+	}
+	if at.source != m.was.source {
+		sh.log.Info("a LAC has moved", append(at.logSA(), "tunnel", f.id, "from", m.was, "lac", *at, "sessions", t.calls.len())...)
+		sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("the LAC has moved from %v to %v", m.was, *at))
+	}
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {

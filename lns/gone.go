@@ -33,7 +33,7 @@ func (sh *shard) bury(s *session) {
 		return
 	}
 	g := &goneSession{
-		who: s.who, facts: s.facts, peer: *s.facts.peer.Load(), ended: sh.now, began: s.trace.Began(),
+		who: s.who, facts: s.facts, peer: s.facts.peer.Load().AddrPort, ended: sh.now, began: s.trace.Began(),
 		owner: s.owner, sinceWall: s.sinceWall, address: s.address, serial: s.serial,
 		id: s.key.Session, peerID: s.peerID, method: s.method, cause: s.cause,
 	}
@@ -57,7 +57,7 @@ func (sh *shard) buryRefused(t *tunnel, m *l2tp.Message, r l2tp.Result) {
 	}
 	g := &goneSession{
 		who:   &aaa.Identity{CallingStation: string(m.CallingNumber), CalledStation: string(m.CalledNumber), LAC: t.facts.profile.Name},
-		facts: t.facts, peer: *t.facts.peer.Load(), began: sh.now, ended: sh.now,
+		facts: t.facts, peer: t.facts.peer.Load().AddrPort, began: sh.now, ended: sh.now,
 		serial: m.CallSerial, peerID: m.AssignedSessionID, cause: CauseBusy,
 	}
 	g.log.Begin(sh.now, nil)

@@ -1,7 +1,6 @@
 package lns
 
 import (
-	"net/netip"
 	"sync"
 
 	"culvert/lns/dataplane"
@@ -19,7 +18,7 @@ func (f funcMessage) deliver(sh *shard) { f(sh) }
 // gram is one datagram in a batch's arena.
 type gram struct {
 	listener uint16
-	peer     netip.AddrPort
+	peer     source
 	from, to int
 }
 
@@ -65,7 +64,7 @@ func (b *inbox) putDatagrams(list []dataplane.Datagram) {
 		}
 		from := len(b.in.arena)
 		b.in.arena = append(b.in.arena, d.B...)
-		b.in.grams = append(b.in.grams, gram{d.Listener, d.Peer, from, len(b.in.arena)})
+		b.in.grams = append(b.in.grams, gram{d.Listener, source{d.Peer, d.Mark}, from, len(b.in.arena)})
 	}
 	b.mu.Unlock()
 	b.signal()

@@ -21,6 +21,8 @@ type TunnelInfo struct {
 	Ns, Nr          uint16
 	Window          uint16
 	Retransmissions uint32
+	// SA is the SA that the tunnel runs in, nil in clear. It is immutable.
+	SA *SA
 }
 
 // SessionInfo is a copy of what an operator may see of a session.

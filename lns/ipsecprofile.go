@@ -69,6 +69,9 @@ type IPsecProfile struct {
 	Unique string
 	// Initiate lets us set up the SA ourselves when the LAC has one address and no SA.
 	Initiate bool
+	// PathMTU is the largest IP packet, ESP and all, that the way to the LAC carries whole, in
+	// octets (576 to 9000; 0 is 1500). What ESP takes of it is not offered to subscribers.
+	PathMTU uint16
 	// Patience is how long tunnels wait for a peer whose SA a restart of charon has lost.
 	Patience time.Duration
 }
@@ -140,6 +143,9 @@ func (p *IPsecProfile) validateTimes(bad func(string, ...any)) {
 	}
 	if p.ReplayWindow != 0 && (p.ReplayWindow < 32 || p.ReplayWindow > 4096) {
 		bad("replay_window: %d is not between 32 and 4096 packets (0 turns replay protection off)", p.ReplayWindow)
+	}
+	if p.PathMTU != 0 && (p.PathMTU < 576 || p.PathMTU > 9000) {
+		bad("path_mtu: %d is not between 576 and 9000 octets (0 is 1500)", p.PathMTU)
 	}
 	if p.Patience < 0 || p.Patience > time.Hour {
 		bad("patience: %v is not between 0s and 1h", p.Patience)

@@ -16,7 +16,7 @@ func TestPagesAreEverySessionOnce(t *testing.T) {
 		p, _ = newProfile(testProfile("x", nil), "lns1", nil)
 	}
 	f := &tunnelFacts{id: 1, profile: p, local: lnsAddress}
-	f.peer.Store(&lnsAddress)
+	f.peer.Store(&lacPeer{source: source{AddrPort: lnsAddress}})
 	const n = 137
 	for i := range n {
 		s := &session{key: dataplane.Key{Tunnel: 1, Session: uint16(i + 1)}, facts: f, owner: uint64(i + 1)}

@@ -72,6 +72,22 @@ func (s *profileSet) remove(name string) error {
 	return nil
 }
 
+// named finds the profile of a name, or nil.
+func (s *profileSet) named(name string) *profile {
+	list := *s.cur.Load()
+	i, ok := slices.BinarySearchFunc(list, name, func(p *profile, name string) int { return cmp.Compare(p.Name, name) })
+	if !ok {
+		return nil
+	}
+	return list[i]
+}
+
+// matches says whether the profile is one for the LAC.
+func (p *profile) matches(src netip.Addr, hostName string) bool {
+	_, ok := p.matchSource(src)
+	return ok && (len(p.HostNames) == 0 || slices.Contains(p.HostNames, hostName))
+}
+
 // match finds the profile for a LAC: source address first, since a host name
 // proves nothing, then host name. Nil means that nobody knows this LAC.
 func (s *profileSet) match(src netip.Addr, hostName string) *profile {

@@ -26,6 +26,7 @@ type lacHost interface {
 type rigLAC struct {
 	host    lacHost
 	address netip.AddrPort
+	mark    uint32 // of its SA
 	t       *l2tp.Tunnel
 	fx      l2tp.Effects
 	calls   map[uint16]*rigCall
@@ -84,7 +85,7 @@ func (r *rig) time() time.Duration { return r.clock.now }
 
 func (r *rig) toLNS(l *rigLAC, b []byte) {
 	if r.lose == nil || !r.lose(true, b) {
-		r.plane.Inject(0, l.address, b)
+		r.plane.InjectMarked(0, l.address, l.mark, b)
 	}
 }
 

@@ -28,6 +28,7 @@ type rig struct {
 	aaa     *fakeAAA
 	clock   *fakeClock
 	lacs    map[netip.AddrPort]*rigLAC
+	secured map[source]*rigLAC // those that come through an SA
 	// lose, where set, says of each datagram whether it is lost.
 	lose func(toLNS bool, b []byte) bool
 	sent []dataplane.Datagram // by the LNS, on their way
@@ -55,6 +56,7 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 // start starts a life of the node on what the journal holds.
 func (r *rig) start(change func(*Config)) {
 	plane, err := planetest.New(planetest.Config{
+		Marks:  true,
 		Listen: []netip.AddrPort{lnsAddress}, Shards: 2, Address: localAddr, Now: r.clock.Mono,
 		OnSend: func(d dataplane.Datagram) {
 			d.B = slices.Clone(d.B)
@@ -105,20 +107,32 @@ func (r *rig) step() {
 		r.sent = nil
 		for _, d := range sent {
 			again = true
-			if l := r.lacs[d.Peer]; l != nil && (r.lose == nil || !r.lose(false, d.B)) {
+			if l := r.lacOf(d); l != nil && (r.lose == nil || !r.lose(false, d.B)) {
 				l.receive(d.B)
 			}
 		}
-		for _, l := range r.lacs {
+		for _, l := range r.allLACs() {
 			again = l.flush() || again
 		}
 	}
 }
 
+// lacOf is the LAC that a datagram reaches: one with a mark goes through its SA.
+func (r *rig) lacOf(d dataplane.Datagram) *rigLAC {
+	if d.Mark != 0 {
+		return r.secured[source{d.Peer, d.Mark}]
+	}
+	return r.lacs[d.Peer]
+}
+
+func (r *rig) allLACs() []*rigLAC {
+	return append(slices.Collect(maps.Values(r.lacs)), slices.Collect(maps.Values(r.secured))...)
+}
+
 // run lets d pass in steps of a tick.
 func (r *rig) run(d time.Duration) {
 	for end := r.clock.now + d; r.clock.now < end; r.clock.now += wheelTick {
-		for _, l := range r.lacs {
+		for _, l := range r.allLACs() {
 			l.tick()
 		}
 		r.step()

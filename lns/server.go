@@ -40,6 +40,11 @@ type Server struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
+	// marks says that each datagram has the mark of its SA.
+	marks       bool
+	saUses      saUses
+	ikeFailures ikeFailures
+
 	// inline, where a test steps the shards itself, does what each does, at once.
 	inline func(func(*shard))
 }
@@ -62,6 +67,11 @@ func New(cfg Config) (*Server, error) {
 	}
 	for i := range cfg.Plane.Shards() {
 		s.shards = append(s.shards, newShard(s, i))
+	}
+	if cfg.IPsec != nil {
+		s.marks = cfg.IPsec.Marks()
+		cfg.IPsec.Notify(saWatch{s})
+		s.applyIPsec()
 	}
 	return s, nil
 }

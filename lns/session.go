@@ -151,7 +151,7 @@ func (sh *shard) connected(s *session, m *l2tp.Message) {
 	early := s.setup.early
 	s.setup.early = nil
 	sh.linkStep(s, func(fx *link.Effects) {
-		s.link.Start(sh.now, &s.facts.profile.link, sh.srv.cfg.Rand, proxyOf(m), fx)
+		s.link.Start(sh.now, s.facts.linkConfig(s.sequence != nil), sh.srv.cfg.Rand, proxyOf(m), fx)
 	})
 	for _, frame := range early {
 		sh.frame(s, frame)
@@ -173,7 +173,7 @@ func proxyOf(m *l2tp.Message) *link.Proxy {
 }
 
 // data handles a PPP frame that the plane did not forward.
-func (sh *shard) data(listener uint16, peer netip.AddrPort, h l2tp.Header, frame []byte) {
+func (sh *shard) data(listener uint16, peer source, h l2tp.Header, frame []byte) {
 	s := sh.sessions[dataplane.Key{Listener: listener, Tunnel: h.TunnelID, Session: h.SessionID}]
 	if s == nil {
 		sh.stats.drop(dropNoSession) // quite normal for a moment after a session's end
@@ -256,10 +256,10 @@ func putDataHeader(b []byte, tunnel, session uint16, sequence *dataplane.Sequenc
 // emitFrames puts the L2TP header in front of the link's frames, in the headroom left for it.
 func (sh *shard) emitFrames(s *session, first int) {
 	fx := sh.lfx
-	peer := *s.facts.peer.Load()
+	to := s.facts.peer.Load()
 	for i := first; i < len(fx.Frames); i++ {
 		sh.tracePPP(s, trace.Sent, fx.Frames[i])
 		b := putDataHeader(fx.Whole(i), s.facts.peerID, s.peerID, s.planeSequence())
-		sh.sendOut(s.key, dataplane.Datagram{Listener: s.key.Listener, Peer: peer, B: b})
+		sh.sendOut(s.key, dataplane.Datagram{Listener: s.key.Listener, Mark: to.mark, Peer: to.AddrPort, B: b})
 	}
 }

@@ -26,6 +26,7 @@ type shard struct {
 	tunnels  map[tunnelID]*tunnel
 	sessions map[dataplane.Key]*session
 	wheel    wheel
+	sas      saTunnels
 	stats    shardStats
 	// complaints keep the log from being flooded.
 	complaints [dropReasons]complaint
@@ -176,8 +177,8 @@ func (sh *shard) flush() {
 
 // emit queues datagrams for the peer of a tunnel.
 func (sh *shard) emit(f *tunnelFacts, packets [][]byte) {
-	peer := *f.peer.Load()
+	to := f.peer.Load()
 	for _, p := range packets {
-		sh.sendOut(dataplane.Key{Listener: f.listener, Tunnel: f.id}, dataplane.Datagram{Listener: f.listener, Peer: peer, B: p})
+		sh.sendOut(dataplane.Key{Listener: f.listener, Tunnel: f.id}, dataplane.Datagram{Listener: f.listener, Mark: to.mark, Peer: to.AddrPort, B: p})
 	}
 }

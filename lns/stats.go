@@ -20,6 +20,8 @@ type Stats struct {
 	Downs, Rejects map[string]uint64
 	// Dropped counts input that was not acted on, by reason.
 	Dropped map[string]uint64
+	// IKEFailures counts LACs that could not set up their SA, by IKEReason.
+	IKEFailures map[string]uint64
 	// StaleAnswers of AAA came when their session was gone.
 	StaleAnswers uint64
 	// JournalErrors and PlaneErrors are failures to act on: look at the log.
@@ -53,6 +55,9 @@ const (
 	dropControl
 	dropInboxFull
 	dropLate
+	dropClear
+	dropWrongSA
+	dropDeadSA
 	dropReasons
 )
 
@@ -61,6 +66,7 @@ var dropNames = [dropReasons]string{
 	dropUnknownLAC: "unknown-lac", dropNoTunnel: "no-tunnel", dropWrongSource: "wrong-source",
 	dropNoSession: "no-session", dropBadICRQ: "bad-icrq", dropDuplicateICRQ: "duplicate-icrq",
 	dropBadMessage: "bad-message", dropControl: "control", dropInboxFull: "inbox-full", dropLate: "late",
+	dropClear: "clear", dropWrongSA: "wrong-sa", dropDeadSA: "no-sa",
 }
 
 // shardStats are one shard's part of Stats; only the shard touches them.
@@ -146,11 +152,12 @@ func (s *shardStats) addTo(t *Stats) {
 
 // Stats adds up what the shards have counted.
 func (s *Server) Stats() Stats {
-	t := Stats{Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{}}
+	t := Stats{Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{}, IKEFailures: map[string]uint64{}}
 	parts := make([]shardStats, len(s.shards))
 	s.each(func(sh *shard) { parts[sh.idx] = sh.stats })
 	for i := range parts {
 		parts[i].addTo(&t)
 	}
+	s.ikeFailures.addTo(&t)
 	return t
 }

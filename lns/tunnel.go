@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"culvert/lns/dataplane"
+	"culvert/lns/link"
 	"culvert/lns/trace"
 	"culvert/proto/l2tp"
 	"culvert/sessiondb"
@@ -22,9 +23,11 @@ type tunnelFacts struct {
 	local    netip.AddrPort
 	profile  *profile
 	// peer is where the LAC is; it moves only where the profile lets it.
-	peer atomic.Pointer[netip.AddrPort]
+	peer atomic.Pointer[lacPeer]
 	// moved says that the tunnel's shard is about to hear of a move of peer.
 	moved atomic.Bool
+	// link is the profile's with a smaller MRU, where that was needed.
+	link atomic.Pointer[link.Config]
 
 	peerID     uint16
 	peerName   string
@@ -42,12 +45,16 @@ type tunnel struct {
 	up     bool
 	down   bool
 	trace  trace.Log
+	// sa is the SA that the shard's index has it under; waits says that it is gone, and the LAC is
+	// expected back; endSA that it goes with the tunnel.
+	sa           *SA
+	waits, endSA bool
 }
 
 // newTunnel brings an SCCRQ from shard 0 to the tunnel's shard.
 type newTunnel struct {
 	listener, id uint16
-	peer         netip.AddrPort
+	peer         lacPeer
 	peerID       uint16
 	datagram     []byte
 	profile      *profile
@@ -70,18 +77,19 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 	f.peer.Store(&m.peer)
 	t := &tunnel{
 		facts:  f,
-		accept: acceptKey{m.listener, m.peer, m.peerID},
+		accept: acceptKey{m.listener, m.peer.source, m.peerID},
 		t:      l2tp.NewTunnel(l2tp.RoleLNS, m.id, &p.tunnel),
 	}
 	t.calls.init()
 	t.timer.who = t
 	sh.traceTunnel(t)
 	sh.tunnels[tunnelID{m.listener, m.id}] = t
+	sh.bind(t, m.peer.sa)
 	return t
 }
 
 // datagram handles one datagram that belongs to this shard.
-func (sh *shard) datagram(listener uint16, peer netip.AddrPort, b []byte) {
+func (sh *shard) datagram(listener uint16, peer source, b []byte) {
 	h, payload, err := l2tp.ParseHeader(b)
 	if err != nil {
 		sh.complain(dropMalformed, "dropped a malformed datagram", "lac", peer, "err", err)
@@ -97,7 +105,7 @@ func (sh *shard) datagram(listener uint16, peer netip.AddrPort, b []byte) {
 	}
 }
 
-func (sh *shard) control(listener uint16, peer netip.AddrPort, h l2tp.Header, b []byte) {
+func (sh *shard) control(listener uint16, peer source, h l2tp.Header, b []byte) {
 	t := sh.tunnels[tunnelID{listener, h.TunnelID}]
 	if t == nil {
 		sh.complain(dropNoTunnel, "dropped a control message for no tunnel", "lac", peer, "tunnel", h.TunnelID)
@@ -136,10 +144,16 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 		sh.forgetTunnel(t)
 		return
 	}
-	sh.wheel.set(&t.timer, t.t.Deadline())
+	if !t.waits { // else the timer is the patience with its LAC
+		sh.wheel.set(&t.timer, t.t.Deadline())
+	}
 }
 
 func (t *tunnel) expire(sh *shard) {
+	if t.waits {
+		sh.cut(t, CauseIPsecDown, "the LAC did not come back with a new SA in time")
+		return
+	}
 	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Tick(sh.now, fx) })
 }
 
@@ -166,14 +180,15 @@ func (sh *shard) tunnelUp(t *tunnel, sent int) {
 	sh.stats.tunnelsUp++
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
 	sh.holdFrom(dataplane.Key{Listener: f.listener, Tunnel: f.id}, sent)
-	sh.log.Info("tunnel up", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "host_name", f.peerName)
+	at := f.peer.Load()
+	sh.log.Info("tunnel up", append([]any{"tunnel", f.id, "lac", *at, "profile", f.profile.Name, "host_name", f.peerName, "protected", at.sa != nil}, at.logSA()...)...)
 	sh.tunnelEventFor(t, EventTunnelUp, "", "")
 }
 
 func (t *tunnel) record(node string) *sessiondb.Tunnel {
 	f := t.facts
 	return &sessiondb.Tunnel{
-		Key: f.key(), Node: node, Peer: *f.peer.Load(), PeerID: f.peerID, PeerName: f.peerName,
+		Key: f.key(), Node: node, Peer: f.peer.Load().AddrPort, PeerID: f.peerID, PeerName: f.peerName,
 		Profile: f.profile.Name, PeerWindow: t.t.PeerWindow(), Ns: t.t.Ns(), Nr: t.t.Nr(), Since: t.since,
 	}
 }
@@ -188,7 +203,6 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 	if t.down {
 		return
 	}
-	t.down = true
 	sh.traceStopped(t, e)
 	cause := CauseTunnelDown
 	switch {
@@ -199,9 +213,16 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 	case e.Reason == l2tp.ReasonTimeout:
 		cause = CauseTunnelTimeout
 	}
+	sh.tunnelOver(t, cause, "", e.Reason.String(), e.Result.String())
+}
+
+// tunnelOver ends all sessions of a tunnel, with the cause and a detail for people, and tells of its
+// end: the reason for watchers, the result as the LAC was or would have been told.
+func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result string) {
+	t.down = true
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {
-			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause})
+			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause, detail: detail})
 		}
 	}
 	f := t.facts
@@ -210,11 +231,11 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 	if !t.up {
 		level = sh.log.Warn
 	}
-	level("tunnel down", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "reason", e.Reason, "result", e.Result, "sessions", t.calls.len())
+	level("tunnel down", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "reason", reason, "result", result, "sessions", t.calls.len())
 	if t.up {
 		sh.stats.tunnelsDown++
 		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.DropTunnel, Tunnel: &sessiondb.Tunnel{Key: f.key(), Node: sh.srv.cfg.Node}})
-		sh.tunnelEventFor(t, EventTunnelDown, e.Reason.String(), e.Result.String())
+		sh.tunnelEventFor(t, EventTunnelDown, reason, result)
 		return
 	}
 	sh.stats.tunnelsFailed++
@@ -222,6 +243,10 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 
 // forgetTunnel lets a tunnel go whose lingering is over, and gives its id back.
 func (sh *shard) forgetTunnel(t *tunnel) {
+	sa := t.sa
+	if others := sh.unbind(t); t.endSA && sa != nil && others == 0 {
+		sh.srv.cfg.IPsec.Terminate(sa.Mark, "its last tunnel was stopped by an operator")
+	}
 	sh.wheel.stop(&t.timer)
 	sh.buryTunnel(t)
 	delete(sh.tunnels, tunnelID{t.facts.listener, t.facts.id})
@@ -235,6 +260,6 @@ func (sh *shard) tunnelEventFor(t *tunnel, kind EventKind, cause, detail string)
 	f := t.facts
 	sh.events = append(sh.events, Event{
 		At: sh.srv.clock.Wall(), Kind: kind, Cause: cause, Detail: detail,
-		Session: SessionInfo{Local: f.local, Peer: *f.peer.Load(), Tunnel: f.id, PeerTunnel: f.peerID, Profile: f.profile.Name},
+		Session: SessionInfo{Local: f.local, Peer: f.peer.Load().AddrPort, Tunnel: f.id, PeerTunnel: f.peerID, Profile: f.profile.Name},
 	})
 }

@@ -36,11 +36,12 @@ func (sh *shard) linkUp(s *session, sent int) {
 // planeSession is what the plane has to know of s.
 func (sh *shard) planeSession(s *session) dataplane.Session {
 	p := dataplane.Session{
-		Key: s.key, Peer: *s.facts.peer.Load(), PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
+		Key: s.key, PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
 		SendAddress: !s.link.ACFC(), CompressProtocol: s.link.PFC(),
 		Sequence: s.planeSequence(),
 		Address:  s.address, Routes: s.terms.routes, MTU: s.link.MTU(),
 	}
+	s.facts.peer.Load().planePeer(s.facts, &p)
 	if sh.srv.cfg.Subscriber.ClampMSS && p.MTU > 40 {
 		p.MSS = p.MTU - 40 // IPv4 and TCP headers
 	}
@@ -53,7 +54,7 @@ func (sh *shard) record(s *session, state []byte, now time.Time, c dataplane.Cou
 	return &sessiondb.Session{
 		Key: sessiondb.SessionKey{Tunnel: s.facts.key(), ID: s.key.Session}, Node: sh.srv.cfg.Node,
 		PeerID: s.peerID, AcctSessionID: s.who.AcctSessionID, User: s.who.User,
-		Profile: s.facts.profile.Name, LAC: *s.facts.peer.Load(),
+		Profile: s.facts.profile.Name, LAC: s.facts.peer.Load().AddrPort,
 		CallingStation: s.who.CallingStation, CalledStation: s.who.CalledStation,
 		CallSerial: s.serial, Address: s.address, Routes: s.terms.routes,
 		Since: time.Unix(0, s.sinceWall), State: state,

@@ -26,8 +26,9 @@ func (s *Server) Tunnels() []TunnelInfo {
 
 func (t *tunnel) info() TunnelInfo {
 	f := t.facts
+	at := f.peer.Load()
 	return TunnelInfo{
-		Local: f.local, Peer: *f.peer.Load(), ID: f.id, PeerID: t.t.PeerID(),
+		Local: f.local, Peer: at.AddrPort, SA: at.sa, ID: f.id, PeerID: t.t.PeerID(),
 		PeerName: t.t.PeerName(), PeerVendor: t.t.PeerVendor(), Profile: f.profile.Name,
 		State: t.t.State().String(), Since: t.since, Sessions: t.calls.len(),
 		Ns: t.t.Ns(), Nr: t.t.Nr(), Window: t.t.PeerWindow(), Retransmissions: t.t.Retransmissions(),
@@ -55,7 +56,7 @@ func (sh *shard) selects(sel Selector, s *session) bool {
 func (sh *shard) info(s *session) SessionInfo {
 	f, w := s.facts, s.who
 	i := SessionInfo{
-		ID: w.AcctSessionID, Local: f.local, Peer: *f.peer.Load(), Tunnel: f.id, Session: s.key.Session,
+		ID: w.AcctSessionID, Local: f.local, Peer: f.peer.Load().AddrPort, Tunnel: f.id, Session: s.key.Session,
 		PeerTunnel: f.peerID, PeerSession: s.peerID, Profile: f.profile.Name, User: w.User, State: s.stateName(),
 		Method: s.method, Address: s.address, CallingStation: w.CallingStation, CalledStation: w.CalledStation,
 		ConnectInfo: w.ConnectInfo, CallSerial: s.serial, MRU: f.profile.MRU, Sequencing: s.sequencingInfo(),
