@@ -59,11 +59,17 @@ type Trace struct {
 	Past []TracedSession
 	// Live has what comes after it; nil unless asked for. It is never closed.
 	Live <-chan TraceItem
-	lost *atomic.Uint64
+	// Dropped counts what Live had no room for; who makes a Trace may leave it out.
+	Dropped *atomic.Uint64
 }
 
 // Lost says how many items were dropped since it was asked last, because Live was full.
-func (t *Trace) Lost() uint64 { return t.lost.Swap(0) }
+func (t *Trace) Lost() uint64 {
+	if t.Dropped == nil {
+		return 0
+	}
+	return t.Dropped.Swap(0)
+}
 
 // Trace tells what sessions have done, and what they do until ctx is done.
 func (s *Server) Trace(ctx context.Context, q TraceQuery) *Trace {
@@ -71,12 +77,12 @@ func (s *Server) Trace(ctx context.Context, q TraceQuery) *Trace {
 		q.Limit = 10
 	}
 	live := make(chan TraceItem, traceQueue)
-	out := &Trace{lost: &atomic.Uint64{}}
+	out := &Trace{Dropped: &atomic.Uint64{}}
 	parts := make([][]tracedPart, len(s.shards))
 	s.each(func(sh *shard) {
 		parts[sh.idx] = sh.tracePast(&q)
 		if q.Follow {
-			sh.follow(&q, parts[sh.idx], live, out.lost)
+			sh.follow(&q, parts[sh.idx], live, out.Dropped)
 		}
 	})
 	list := slices.Concat(parts...)

@@ -24,6 +24,8 @@ type Node interface {
 	Disconnect(sel lns.Selector, cause aaa.TerminateCause, detail string) (int, error)
 	// Watch yields events until ctx is done; then the channel is closed.
 	Watch(ctx context.Context) <-chan lns.Event
+	// Trace tells what sessions have done and, where q asks for it, what they do until ctx is done.
+	Trace(ctx context.Context, q lns.TraceQuery) *lns.Trace
 	// PutLAC adds a profile or replaces the one of its name.
 	PutLAC(p lns.LACProfile) error
 	// DeleteLAC removes a profile.

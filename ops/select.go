@@ -14,7 +14,7 @@ import (
 // be there; without a node nothing is looked up, and a tunnel's local address
 // may stay unset.
 func parseSelector(p *culvertv1.SessionSelector, node Node) (sel lns.Selector, err error) {
-	sel.ID, sel.User, sel.Profile = p.GetId(), p.GetUser(), p.GetLac()
+	sel.ID, sel.User, sel.Profile, sel.Calling = p.GetId(), p.GetUser(), p.GetLac(), p.GetCallingStation()
 	if sel.Address, err = parseAddr("selector.address", p.GetAddress()); err != nil {
 		return sel, err
 	}
@@ -87,10 +87,11 @@ func refText(r *culvertv1.TunnelRef) string {
 func matches(sel *lns.Selector, e *lns.Event) bool {
 	s := &e.Session
 	switch {
-	case isTunnelEvent(e.Kind) && (sel.ID != "" || sel.User != "" || sel.Address.IsValid()):
+	case isTunnelEvent(e.Kind) && (sel.ID != "" || sel.User != "" || sel.Calling != "" || sel.Address.IsValid()):
 		return false
 	case sel.ID != "" && sel.ID != s.ID,
 		sel.User != "" && sel.User != s.User,
+		sel.Calling != "" && sel.Calling != s.CallingStation,
 		sel.Address.IsValid() && sel.Address != s.Address,
 		sel.Profile != "" && sel.Profile != s.Profile,
 		sel.Tunnel != 0 && sel.Tunnel != s.Tunnel,

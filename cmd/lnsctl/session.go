@@ -12,20 +12,22 @@ type sessionCommands struct {
 	List       sessionList       `cmd:"" help:"List sessions."`
 	Show       sessionShow       `cmd:"" help:"Show one session in detail."`
 	Watch      sessionWatch      `cmd:"" help:"Print what happens to sessions and tunnels as it happens."`
+	Trace      sessionTrace      `cmd:"" help:"Show what a subscriber's sessions have done, event by event, and what they do."`
 	Disconnect sessionDisconnect `cmd:"" help:"End sessions."`
 }
 
 // selector are the flags that name sessions.
 type selector struct {
-	User   string `short:"u" help:"The subscriber's name, exactly."`
-	IP     string `name:"ip" placeholder:"ADDRESS" help:"The subscriber's IP address."`
-	LAC    string `name:"lac" placeholder:"NAME" help:"The LAC profile."`
-	Tunnel string `placeholder:"[LOCAL/]ID" help:"The tunnel, e.g. 17, or 192.0.2.1:1701/17 where several local addresses have a 17."`
-	Peer   string `placeholder:"ADDRESS" help:"The LAC's IP address."`
+	User    string `short:"u" help:"The subscriber's name, exactly."`
+	IP      string `name:"ip" placeholder:"ADDRESS" help:"The subscriber's IP address."`
+	Calling string `placeholder:"NUMBER" help:"The Calling Number that the LAC sent, exactly."`
+	LAC     string `name:"lac" placeholder:"NAME" help:"The LAC profile."`
+	Tunnel  string `placeholder:"[LOCAL/]ID" help:"The tunnel, e.g. 17, or 192.0.2.1:1701/17 where several local addresses have a 17."`
+	Peer    string `placeholder:"ADDRESS" help:"The LAC's IP address."`
 }
 
 func (s *selector) proto() (*culvertv1.SessionSelector, error) {
-	p := &culvertv1.SessionSelector{User: s.User, Address: s.IP, Lac: s.LAC, Peer: s.Peer}
+	p := &culvertv1.SessionSelector{User: s.User, Address: s.IP, Lac: s.LAC, Peer: s.Peer, CallingStation: s.Calling}
 	if s.Tunnel == "" {
 		return p, nil
 	}

@@ -25,6 +25,7 @@ type settings struct {
 	node       string
 	plane      dataplane.Config
 	subscriber lns.SubscriberDefaults
+	trace      lns.TraceConfig
 	lacs       []lns.LACProfile
 	radius     radius.Config
 	dynauth    *radius.DynAuthConfig
@@ -52,6 +53,8 @@ func build(s *source) (*settings, error) {
 	if c.Limits.MaxSettingUp < 0 || c.Limits.MaxSessions < 0 {
 		b.bad("$.limits", "a bound cannot be negative; 0 is the default")
 	}
+	out.trace = lns.TraceConfig{Off: c.Trace.Off, Octets: c.Trace.Octets, Keep: c.Trace.Keep, KeepFor: time.Duration(c.Trace.KeepFor)}
+	b.check("$.trace", out.trace.Validate())
 	for i := range c.LACs {
 		out.lacs = append(out.lacs, b.lac(fmt.Sprintf("$.lacs[%d]", i), &c.LACs[i]))
 	}

@@ -14,6 +14,7 @@ type fileConfig struct {
 	Plane      planeSection      `yaml:"plane"`
 	Subscriber subscriberSection `yaml:"subscriber"`
 	Limits     limitsSection     `yaml:"limits"`
+	Trace      traceSection      `yaml:"trace"`
 	LACs       []lacSection      `yaml:"lacs"`
 	IPsec      ipsecSection      `yaml:"ipsec"`
 	RADIUS     radiusSection     `yaml:"radius"`
@@ -55,6 +56,15 @@ type subscriberSection struct {
 type limitsSection struct {
 	MaxSettingUp int `yaml:"max_setting_up"`
 	MaxSessions  int `yaml:"max_sessions"`
+}
+
+type traceSection struct {
+	// Off keeps nothing of what sessions do.
+	Off bool `yaml:"off"`
+	// Octets bounds what is kept of a session, Keep and KeepFor what is remembered of those that ended.
+	Octets  int  `yaml:"octets"`
+	Keep    int  `yaml:"keep"`
+	KeepFor span `yaml:"keep_for"`
 }
 
 type lacSection struct {

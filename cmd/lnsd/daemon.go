@@ -229,7 +229,7 @@ func (d *daemon) startServer() error {
 	cfg := lns.Config{
 		Node: d.set.node, Version: version, Plane: d.plane, PlaneName: d.set.file.Plane.Mode,
 		Authorizer: d.radius, Ledger: d.outbox, Addresses: d.pools, Journal: d.journal,
-		LACs: d.set.lacs, Subscriber: d.set.subscriber, Logger: d.log,
+		LACs: d.set.lacs, Trace: d.set.trace, Subscriber: d.set.subscriber, Logger: d.log,
 		MaxSettingUp: d.set.file.Limits.MaxSettingUp, MaxSessions: d.set.file.Limits.MaxSessions,
 	}
 	if d.writer != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/aaa"
@@ -24,6 +25,8 @@ type Node struct {
 	status   lns.Status
 	stats    lns.Stats
 	watchers map[chan lns.Event]struct{}
+	traced   []lns.TracedSession
+	tracers  map[chan lns.TraceItem]*atomic.Uint64
 	ended    []Ended
 	failing  error
 }
@@ -48,6 +51,7 @@ func NewNode() *Node {
 			Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{},
 		},
 		watchers: map[chan lns.Event]struct{}{},
+		tracers:  map[chan lns.TraceItem]*atomic.Uint64{},
 	}
 }
 
@@ -147,6 +151,7 @@ func (n *Node) SessionByID(id string) (lns.SessionInfo, bool) {
 
 func selects(sel *lns.Selector, s *lns.SessionInfo) bool {
 	return (sel.ID == "" || sel.ID == s.ID) && (sel.User == "" || sel.User == s.User) &&
+		(sel.Calling == "" || sel.Calling == s.CallingStation) &&
 		(!sel.Address.IsValid() || sel.Address == s.Address) && (sel.Profile == "" || sel.Profile == s.Profile) &&
 		(!sel.Local.IsValid() || sel.Local == s.Local) && (sel.Tunnel == 0 || sel.Tunnel == s.Tunnel) &&
 		(!sel.Peer.IsValid() || sel.Peer == s.Peer.Addr())

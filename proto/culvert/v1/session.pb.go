@@ -163,6 +163,124 @@ func (EventKind) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_session_proto_rawDescGZIP(), []int{1}
 }
 
+// TraceSource says what an event belongs to.
+type TraceSource int32
+
+const (
+	// A source that this API has no name for.
+	TraceSource_TRACE_SOURCE_UNSPECIFIED TraceSource = 0
+	// What the LNS decided.
+	TraceSource_TRACE_SOURCE_LNS TraceSource = 1
+	// L2TP control messages.
+	TraceSource_TRACE_SOURCE_L2TP TraceSource = 2
+	// LCP, authentication and network control protocols.
+	TraceSource_TRACE_SOURCE_PPP TraceSource = 3
+	// Questions to AAA and its answers.
+	TraceSource_TRACE_SOURCE_AAA TraceSource = 4
+	// IPsec in front of L2TP.
+	TraceSource_TRACE_SOURCE_IKE TraceSource = 5
+)
+
+// Enum value maps for TraceSource.
+var (
+	TraceSource_name = map[int32]string{
+		0: "TRACE_SOURCE_UNSPECIFIED",
+		1: "TRACE_SOURCE_LNS",
+		2: "TRACE_SOURCE_L2TP",
+		3: "TRACE_SOURCE_PPP",
+		4: "TRACE_SOURCE_AAA",
+		5: "TRACE_SOURCE_IKE",
+	}
+	TraceSource_value = map[string]int32{
+		"TRACE_SOURCE_UNSPECIFIED": 0,
+		"TRACE_SOURCE_LNS":         1,
+		"TRACE_SOURCE_L2TP":        2,
+		"TRACE_SOURCE_PPP":         3,
+		"TRACE_SOURCE_AAA":         4,
+		"TRACE_SOURCE_IKE":         5,
+	}
+)
+
+func (x TraceSource) Enum() *TraceSource {
+	p := new(TraceSource)
+	*p = x
+	return p
+}
+
+func (x TraceSource) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TraceSource) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_session_proto_enumTypes[2].Descriptor()
+}
+
+func (TraceSource) Type() protoreflect.EnumType {
+	return &file_culvert_v1_session_proto_enumTypes[2]
+}
+
+func (x TraceSource) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TraceSource.Descriptor instead.
+func (TraceSource) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+// TraceDirection says which way something went.
+type TraceDirection int32
+
+const (
+	// Nothing was sent or received.
+	TraceDirection_TRACE_DIRECTION_UNSPECIFIED TraceDirection = 0
+	// The LNS sent it.
+	TraceDirection_TRACE_DIRECTION_SENT TraceDirection = 1
+	// The LNS received it.
+	TraceDirection_TRACE_DIRECTION_RECEIVED TraceDirection = 2
+)
+
+// Enum value maps for TraceDirection.
+var (
+	TraceDirection_name = map[int32]string{
+		0: "TRACE_DIRECTION_UNSPECIFIED",
+		1: "TRACE_DIRECTION_SENT",
+		2: "TRACE_DIRECTION_RECEIVED",
+	}
+	TraceDirection_value = map[string]int32{
+		"TRACE_DIRECTION_UNSPECIFIED": 0,
+		"TRACE_DIRECTION_SENT":        1,
+		"TRACE_DIRECTION_RECEIVED":    2,
+	}
+)
+
+func (x TraceDirection) Enum() *TraceDirection {
+	p := new(TraceDirection)
+	*p = x
+	return p
+}
+
+func (x TraceDirection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TraceDirection) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_session_proto_enumTypes[3].Descriptor()
+}
+
+func (TraceDirection) Type() protoreflect.EnumType {
+	return &file_culvert_v1_session_proto_enumTypes[3]
+}
+
+func (x TraceDirection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TraceDirection.Descriptor instead.
+func (TraceDirection) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
 // Counters count IP packets. In came from the subscriber and was forwarded;
 // out was sent to it.
 type Counters struct {
@@ -604,9 +722,11 @@ type SessionSelector struct {
 	// Tunnel is the tunnel that carries the session.
 	Tunnel *TunnelRef `protobuf:"bytes,5,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
 	// Peer is the LAC's address (without port).
-	Peer          string `protobuf:"bytes,6,opt,name=peer,proto3" json:"peer,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Peer string `protobuf:"bytes,6,opt,name=peer,proto3" json:"peer,omitempty"`
+	// Calling_station is the Calling Number AVP, exactly.
+	CallingStation string `protobuf:"bytes,7,opt,name=calling_station,json=callingStation,proto3" json:"calling_station,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *SessionSelector) Reset() {
@@ -677,6 +797,13 @@ func (x *SessionSelector) GetTunnel() *TunnelRef {
 func (x *SessionSelector) GetPeer() string {
 	if x != nil {
 		return x.Peer
+	}
+	return ""
+}
+
+func (x *SessionSelector) GetCallingStation() string {
+	if x != nil {
+		return x.CallingStation
 	}
 	return ""
 }
@@ -1098,6 +1225,377 @@ func (x *WatchEventsResponse) GetEvent() *Event {
 	return nil
 }
 
+// TraceEvent is one event of a session, or of its tunnel, or several of the same kind.
+type TraceEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At is when, to the millisecond.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Until is when the last of count came.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// Count is how many there were.
+	Count uint32 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// Session_id is the Acct-Session-Id; empty for an event of the tunnel.
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// Tunnel is the session's tunnel.
+	Tunnel *TunnelRef `protobuf:"bytes,5,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// Source is what the event belongs to.
+	Source TraceSource `protobuf:"varint,6,opt,name=source,proto3,enum=culvert.v1.TraceSource" json:"source,omitempty"`
+	// Direction is which way it went.
+	Direction TraceDirection `protobuf:"varint,7,opt,name=direction,proto3,enum=culvert.v1.TraceDirection" json:"direction,omitempty"`
+	// Text says what, in the words of the RFCs, e.g.
+	// "LCP: send Configure-Request id 1 mru 1492". Names and messages from peers are quoted.
+	Text          string `protobuf:"bytes,8,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceEvent) Reset() {
+	*x = TraceEvent{}
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceEvent) ProtoMessage() {}
+
+func (x *TraceEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceEvent.ProtoReflect.Descriptor instead.
+func (*TraceEvent) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *TraceEvent) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *TraceEvent) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *TraceEvent) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *TraceEvent) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *TraceEvent) GetTunnel() *TunnelRef {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+func (x *TraceEvent) GetSource() TraceSource {
+	if x != nil {
+		return x.Source
+	}
+	return TraceSource_TRACE_SOURCE_UNSPECIFIED
+}
+
+func (x *TraceEvent) GetDirection() TraceDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return TraceDirection_TRACE_DIRECTION_UNSPECIFIED
+}
+
+func (x *TraceEvent) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// TracedSession is a session and what it did.
+type TracedSession struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Session is the session as it is, or was. Of one that is gone, or that was
+	// refused at once, not all is known.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	// Began is when its ICRQ came.
+	Began *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=began,proto3" json:"began,omitempty"`
+	// Ended is when it ended; unset while it lives.
+	Ended *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=ended,proto3" json:"ended,omitempty"`
+	// Cause is one word for why it ended.
+	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Dropped is how many events there were before the first one, which are not kept any more.
+	Dropped uint32 `protobuf:"varint,5,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	// Events are in the order of time, with those of its tunnel that matter.
+	Events        []*TraceEvent `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracedSession) Reset() {
+	*x = TracedSession{}
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracedSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracedSession) ProtoMessage() {}
+
+func (x *TracedSession) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracedSession.ProtoReflect.Descriptor instead.
+func (*TracedSession) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TracedSession) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *TracedSession) GetBegan() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Began
+	}
+	return nil
+}
+
+func (x *TracedSession) GetEnded() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *TracedSession) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *TracedSession) GetDropped() uint32 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
+func (x *TracedSession) GetEvents() []*TraceEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// TraceSessionsRequest asks what sessions have done.
+type TraceSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Selector says which; at least one of its fields is set.
+	Selector *SessionSelector `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
+	// Max_sessions is how many sessions to show at first, the latest; 0 is 10, the maximum 1000.
+	MaxSessions uint32 `protobuf:"varint,2,opt,name=max_sessions,json=maxSessions,proto3" json:"max_sessions,omitempty"`
+	// History_only ends the stream after those.
+	HistoryOnly   bool `protobuf:"varint,3,opt,name=history_only,json=historyOnly,proto3" json:"history_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceSessionsRequest) Reset() {
+	*x = TraceSessionsRequest{}
+	mi := &file_culvert_v1_session_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceSessionsRequest) ProtoMessage() {}
+
+func (x *TraceSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceSessionsRequest.ProtoReflect.Descriptor instead.
+func (*TraceSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TraceSessionsRequest) GetSelector() *SessionSelector {
+	if x != nil {
+		return x.Selector
+	}
+	return nil
+}
+
+func (x *TraceSessionsRequest) GetMaxSessions() uint32 {
+	if x != nil {
+		return x.MaxSessions
+	}
+	return 0
+}
+
+func (x *TraceSessionsRequest) GetHistoryOnly() bool {
+	if x != nil {
+		return x.HistoryOnly
+	}
+	return false
+}
+
+// TraceSessionsResponse is one message of the stream. Without an item it says that
+// all that follows is new.
+type TraceSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Item is what the message has.
+	//
+	// Types that are valid to be assigned to Item:
+	//
+	//	*TraceSessionsResponse_Session
+	//	*TraceSessionsResponse_Event
+	//	*TraceSessionsResponse_Lost
+	Item          isTraceSessionsResponse_Item `protobuf_oneof:"item"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceSessionsResponse) Reset() {
+	*x = TraceSessionsResponse{}
+	mi := &file_culvert_v1_session_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceSessionsResponse) ProtoMessage() {}
+
+func (x *TraceSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceSessionsResponse.ProtoReflect.Descriptor instead.
+func (*TraceSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TraceSessionsResponse) GetItem() isTraceSessionsResponse_Item {
+	if x != nil {
+		return x.Item
+	}
+	return nil
+}
+
+func (x *TraceSessionsResponse) GetSession() *TracedSession {
+	if x != nil {
+		if x, ok := x.Item.(*TraceSessionsResponse_Session); ok {
+			return x.Session
+		}
+	}
+	return nil
+}
+
+func (x *TraceSessionsResponse) GetEvent() *TraceEvent {
+	if x != nil {
+		if x, ok := x.Item.(*TraceSessionsResponse_Event); ok {
+			return x.Event
+		}
+	}
+	return nil
+}
+
+func (x *TraceSessionsResponse) GetLost() uint64 {
+	if x != nil {
+		if x, ok := x.Item.(*TraceSessionsResponse_Lost); ok {
+			return x.Lost
+		}
+	}
+	return 0
+}
+
+type isTraceSessionsResponse_Item interface {
+	isTraceSessionsResponse_Item()
+}
+
+type TraceSessionsResponse_Session struct {
+	// Session is a session that the selector names, with what it did until now.
+	Session *TracedSession `protobuf:"bytes,1,opt,name=session,proto3,oneof"`
+}
+
+type TraceSessionsResponse_Event struct {
+	// Event is new, of a session that was shown before.
+	Event *TraceEvent `protobuf:"bytes,2,opt,name=event,proto3,oneof"`
+}
+
+type TraceSessionsResponse_Lost struct {
+	// Lost is how many items were dropped before this message, since the client was too slow.
+	Lost uint64 `protobuf:"varint,3,opt,name=lost,proto3,oneof"`
+}
+
+func (*TraceSessionsResponse_Session) isTraceSessionsResponse_Item() {}
+
+func (*TraceSessionsResponse_Event) isTraceSessionsResponse_Item() {}
+
+func (*TraceSessionsResponse_Lost) isTraceSessionsResponse_Item() {}
+
 // DisconnectSessionsRequest ends sessions.
 type DisconnectSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1117,7 +1615,7 @@ type DisconnectSessionsRequest struct {
 
 func (x *DisconnectSessionsRequest) Reset() {
 	*x = DisconnectSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1627,7 @@ func (x *DisconnectSessionsRequest) String() string {
 func (*DisconnectSessionsRequest) ProtoMessage() {}
 
 func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1640,7 @@ func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DisconnectSessionsRequest) GetSelector() *SessionSelector {
@@ -1186,7 +1684,7 @@ type DisconnectSessionsResponse struct {
 
 func (x *DisconnectSessionsResponse) Reset() {
 	*x = DisconnectSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	mi := &file_culvert_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1696,7 @@ func (x *DisconnectSessionsResponse) String() string {
 func (*DisconnectSessionsResponse) ProtoMessage() {}
 
 func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	mi := &file_culvert_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1709,7 @@ func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DisconnectSessionsResponse) GetCount() uint32 {
@@ -1281,14 +1779,15 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\bnumbered\x18\x02 \x01(\bR\bnumbered\x12\x12\n" +
 	"\x04late\x18\x03 \x01(\x04R\x04late\x12\x12\n" +
 	"\x04lost\x18\x04 \x01(\x04R\x04lost\x12\x1c\n" +
-	"\treordered\x18\x05 \x01(\x04R\treordered\"\xa4\x01\n" +
+	"\treordered\x18\x05 \x01(\x04R\treordered\"\xcd\x01\n" +
 	"\x0fSessionSelector\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\tR\x04user\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03lac\x18\x04 \x01(\tR\x03lac\x12-\n" +
 	"\x06tunnel\x18\x05 \x01(\v2\x15.culvert.v1.TunnelRefR\x06tunnel\x12\x12\n" +
-	"\x04peer\x18\x06 \x01(\tR\x04peer\"\xbc\x01\n" +
+	"\x04peer\x18\x06 \x01(\tR\x04peer\x12'\n" +
+	"\x0fcalling_station\x18\a \x01(\tR\x0ecallingStation\"\xbc\x01\n" +
 	"\x13ListSessionsRequest\x127\n" +
 	"\bselector\x18\x01 \x01(\v2\x1b.culvert.v1.SessionSelectorR\bselector\x120\n" +
 	"\x06states\x18\x02 \x03(\x0e2\x18.culvert.v1.SessionStateR\x06states\x12\x1b\n" +
@@ -1314,7 +1813,34 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\bselector\x18\x01 \x01(\v2\x1b.culvert.v1.SessionSelectorR\bselector\x12+\n" +
 	"\x05kinds\x18\x02 \x03(\x0e2\x15.culvert.v1.EventKindR\x05kinds\">\n" +
 	"\x13WatchEventsResponse\x12'\n" +
-	"\x05event\x18\x01 \x01(\v2\x11.culvert.v1.EventR\x05event\"\xa8\x01\n" +
+	"\x05event\x18\x01 \x01(\v2\x11.culvert.v1.EventR\x05event\"\xcd\x02\n" +
+	"\n" +
+	"TraceEvent\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\tR\tsessionId\x12-\n" +
+	"\x06tunnel\x18\x05 \x01(\v2\x15.culvert.v1.TunnelRefR\x06tunnel\x12/\n" +
+	"\x06source\x18\x06 \x01(\x0e2\x17.culvert.v1.TraceSourceR\x06source\x128\n" +
+	"\tdirection\x18\a \x01(\x0e2\x1a.culvert.v1.TraceDirectionR\tdirection\x12\x12\n" +
+	"\x04text\x18\b \x01(\tR\x04text\"\x82\x02\n" +
+	"\rTracedSession\x12-\n" +
+	"\asession\x18\x01 \x01(\v2\x13.culvert.v1.SessionR\asession\x120\n" +
+	"\x05began\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05began\x120\n" +
+	"\x05ended\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05ended\x12\x14\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x12\x18\n" +
+	"\adropped\x18\x05 \x01(\rR\adropped\x12.\n" +
+	"\x06events\x18\x06 \x03(\v2\x16.culvert.v1.TraceEventR\x06events\"\x95\x01\n" +
+	"\x14TraceSessionsRequest\x127\n" +
+	"\bselector\x18\x01 \x01(\v2\x1b.culvert.v1.SessionSelectorR\bselector\x12!\n" +
+	"\fmax_sessions\x18\x02 \x01(\rR\vmaxSessions\x12!\n" +
+	"\fhistory_only\x18\x03 \x01(\bR\vhistoryOnly\"\x9c\x01\n" +
+	"\x15TraceSessionsResponse\x125\n" +
+	"\asession\x18\x01 \x01(\v2\x19.culvert.v1.TracedSessionH\x00R\asession\x12.\n" +
+	"\x05event\x18\x02 \x01(\v2\x16.culvert.v1.TraceEventH\x00R\x05event\x12\x14\n" +
+	"\x04lost\x18\x03 \x01(\x04H\x00R\x04lostB\x06\n" +
+	"\x04item\"\xa8\x01\n" +
 	"\x19DisconnectSessionsRequest\x127\n" +
 	"\bselector\x18\x01 \x01(\v2\x1b.culvert.v1.SessionSelectorR\bselector\x12\x17\n" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12!\n" +
@@ -1338,12 +1864,24 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x15EVENT_KIND_SESSION_UP\x10\x03\x12\x1b\n" +
 	"\x17EVENT_KIND_SESSION_DOWN\x10\x04\x12\x1d\n" +
 	"\x19EVENT_KIND_SESSION_REJECT\x10\x05\x12\x13\n" +
-	"\x0fEVENT_KIND_LOST\x10\x062\xe7\x02\n" +
+	"\x0fEVENT_KIND_LOST\x10\x06*\x9a\x01\n" +
+	"\vTraceSource\x12\x1c\n" +
+	"\x18TRACE_SOURCE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10TRACE_SOURCE_LNS\x10\x01\x12\x15\n" +
+	"\x11TRACE_SOURCE_L2TP\x10\x02\x12\x14\n" +
+	"\x10TRACE_SOURCE_PPP\x10\x03\x12\x14\n" +
+	"\x10TRACE_SOURCE_AAA\x10\x04\x12\x14\n" +
+	"\x10TRACE_SOURCE_IKE\x10\x05*i\n" +
+	"\x0eTraceDirection\x12\x1f\n" +
+	"\x1bTRACE_DIRECTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14TRACE_DIRECTION_SENT\x10\x01\x12\x1c\n" +
+	"\x18TRACE_DIRECTION_RECEIVED\x10\x022\xbf\x03\n" +
 	"\x0eSessionService\x12Q\n" +
 	"\fListSessions\x12\x1f.culvert.v1.ListSessionsRequest\x1a .culvert.v1.ListSessionsResponse\x12K\n" +
 	"\n" +
 	"GetSession\x12\x1d.culvert.v1.GetSessionRequest\x1a\x1e.culvert.v1.GetSessionResponse\x12P\n" +
-	"\vWatchEvents\x12\x1e.culvert.v1.WatchEventsRequest\x1a\x1f.culvert.v1.WatchEventsResponse0\x01\x12c\n" +
+	"\vWatchEvents\x12\x1e.culvert.v1.WatchEventsRequest\x1a\x1f.culvert.v1.WatchEventsResponse0\x01\x12V\n" +
+	"\rTraceSessions\x12 .culvert.v1.TraceSessionsRequest\x1a!.culvert.v1.TraceSessionsResponse0\x01\x12c\n" +
 	"\x12DisconnectSessions\x12%.culvert.v1.DisconnectSessionsRequest\x1a&.culvert.v1.DisconnectSessionsResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
 
 var (
@@ -1358,64 +1896,84 @@ func file_culvert_v1_session_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_session_proto_rawDescData
 }
 
-var file_culvert_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_culvert_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_culvert_v1_session_proto_goTypes = []any{
 	(SessionState)(0),                  // 0: culvert.v1.SessionState
 	(EventKind)(0),                     // 1: culvert.v1.EventKind
-	(*Counters)(nil),                   // 2: culvert.v1.Counters
-	(*Session)(nil),                    // 3: culvert.v1.Session
-	(*Sequencing)(nil),                 // 4: culvert.v1.Sequencing
-	(*SessionSelector)(nil),            // 5: culvert.v1.SessionSelector
-	(*ListSessionsRequest)(nil),        // 6: culvert.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),       // 7: culvert.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),          // 8: culvert.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),         // 9: culvert.v1.GetSessionResponse
-	(*Event)(nil),                      // 10: culvert.v1.Event
-	(*WatchEventsRequest)(nil),         // 11: culvert.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),        // 12: culvert.v1.WatchEventsResponse
-	(*DisconnectSessionsRequest)(nil),  // 13: culvert.v1.DisconnectSessionsRequest
-	(*DisconnectSessionsResponse)(nil), // 14: culvert.v1.DisconnectSessionsResponse
-	(AuthMethod)(0),                    // 15: culvert.v1.AuthMethod
-	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 17: google.protobuf.Duration
-	(*TunnelRef)(nil),                  // 18: culvert.v1.TunnelRef
+	(TraceSource)(0),                   // 2: culvert.v1.TraceSource
+	(TraceDirection)(0),                // 3: culvert.v1.TraceDirection
+	(*Counters)(nil),                   // 4: culvert.v1.Counters
+	(*Session)(nil),                    // 5: culvert.v1.Session
+	(*Sequencing)(nil),                 // 6: culvert.v1.Sequencing
+	(*SessionSelector)(nil),            // 7: culvert.v1.SessionSelector
+	(*ListSessionsRequest)(nil),        // 8: culvert.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),       // 9: culvert.v1.ListSessionsResponse
+	(*GetSessionRequest)(nil),          // 10: culvert.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),         // 11: culvert.v1.GetSessionResponse
+	(*Event)(nil),                      // 12: culvert.v1.Event
+	(*WatchEventsRequest)(nil),         // 13: culvert.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),        // 14: culvert.v1.WatchEventsResponse
+	(*TraceEvent)(nil),                 // 15: culvert.v1.TraceEvent
+	(*TracedSession)(nil),              // 16: culvert.v1.TracedSession
+	(*TraceSessionsRequest)(nil),       // 17: culvert.v1.TraceSessionsRequest
+	(*TraceSessionsResponse)(nil),      // 18: culvert.v1.TraceSessionsResponse
+	(*DisconnectSessionsRequest)(nil),  // 19: culvert.v1.DisconnectSessionsRequest
+	(*DisconnectSessionsResponse)(nil), // 20: culvert.v1.DisconnectSessionsResponse
+	(AuthMethod)(0),                    // 21: culvert.v1.AuthMethod
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 23: google.protobuf.Duration
+	(*TunnelRef)(nil),                  // 24: culvert.v1.TunnelRef
 }
 var file_culvert_v1_session_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Session.state:type_name -> culvert.v1.SessionState
-	15, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
-	16, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
-	17, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
-	17, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
-	17, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
-	2,  // 6: culvert.v1.Session.counters:type_name -> culvert.v1.Counters
-	4,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
-	18, // 8: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
-	5,  // 9: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	21, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
+	22, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
+	23, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
+	23, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	23, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
+	4,  // 6: culvert.v1.Session.counters:type_name -> culvert.v1.Counters
+	6,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
+	24, // 8: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
+	7,  // 9: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
 	0,  // 10: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
-	3,  // 11: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
-	3,  // 12: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
-	16, // 13: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
+	5,  // 11: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
+	5,  // 12: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
+	22, // 13: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 14: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
-	3,  // 15: culvert.v1.Event.session:type_name -> culvert.v1.Session
-	5,  // 16: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
+	5,  // 15: culvert.v1.Event.session:type_name -> culvert.v1.Session
+	7,  // 16: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
 	1,  // 17: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
-	10, // 18: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
-	5,  // 19: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	3,  // 20: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
-	6,  // 21: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
-	8,  // 22: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
-	11, // 23: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
-	13, // 24: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
-	7,  // 25: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
-	9,  // 26: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
-	12, // 27: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
-	14, // 28: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
-	25, // [25:29] is the sub-list for method output_type
-	21, // [21:25] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	12, // 18: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
+	22, // 19: culvert.v1.TraceEvent.at:type_name -> google.protobuf.Timestamp
+	22, // 20: culvert.v1.TraceEvent.until:type_name -> google.protobuf.Timestamp
+	24, // 21: culvert.v1.TraceEvent.tunnel:type_name -> culvert.v1.TunnelRef
+	2,  // 22: culvert.v1.TraceEvent.source:type_name -> culvert.v1.TraceSource
+	3,  // 23: culvert.v1.TraceEvent.direction:type_name -> culvert.v1.TraceDirection
+	5,  // 24: culvert.v1.TracedSession.session:type_name -> culvert.v1.Session
+	22, // 25: culvert.v1.TracedSession.began:type_name -> google.protobuf.Timestamp
+	22, // 26: culvert.v1.TracedSession.ended:type_name -> google.protobuf.Timestamp
+	15, // 27: culvert.v1.TracedSession.events:type_name -> culvert.v1.TraceEvent
+	7,  // 28: culvert.v1.TraceSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	16, // 29: culvert.v1.TraceSessionsResponse.session:type_name -> culvert.v1.TracedSession
+	15, // 30: culvert.v1.TraceSessionsResponse.event:type_name -> culvert.v1.TraceEvent
+	7,  // 31: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	5,  // 32: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
+	8,  // 33: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
+	10, // 34: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
+	13, // 35: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
+	17, // 36: culvert.v1.SessionService.TraceSessions:input_type -> culvert.v1.TraceSessionsRequest
+	19, // 37: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
+	9,  // 38: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
+	11, // 39: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
+	14, // 40: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
+	18, // 41: culvert.v1.SessionService.TraceSessions:output_type -> culvert.v1.TraceSessionsResponse
+	20, // 42: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
+	38, // [38:43] is the sub-list for method output_type
+	33, // [33:38] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_session_proto_init() }
@@ -1425,13 +1983,18 @@ func file_culvert_v1_session_proto_init() {
 	}
 	file_culvert_v1_lac_proto_init()
 	file_culvert_v1_tunnel_proto_init()
+	file_culvert_v1_session_proto_msgTypes[14].OneofWrappers = []any{
+		(*TraceSessionsResponse_Session)(nil),
+		(*TraceSessionsResponse_Event)(nil),
+		(*TraceSessionsResponse_Lost)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_session_proto_rawDesc), len(file_culvert_v1_session_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   13,
+			NumEnums:      4,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

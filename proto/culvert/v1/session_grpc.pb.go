@@ -24,6 +24,7 @@ const (
 	SessionService_ListSessions_FullMethodName       = "/culvert.v1.SessionService/ListSessions"
 	SessionService_GetSession_FullMethodName         = "/culvert.v1.SessionService/GetSession"
 	SessionService_WatchEvents_FullMethodName        = "/culvert.v1.SessionService/WatchEvents"
+	SessionService_TraceSessions_FullMethodName      = "/culvert.v1.SessionService/TraceSessions"
 	SessionService_DisconnectSessions_FullMethodName = "/culvert.v1.SessionService/DisconnectSessions"
 )
 
@@ -43,6 +44,12 @@ type SessionServiceClient interface {
 	// event: it says that the watch has begun. A watcher that is too slow loses
 	// events and gets one of kind LOST in their place. UNAVAILABLE: the node is stopping.
 	WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error)
+	// TraceSessions streams what sessions have done, in the words of the RFCs: first those
+	// that the selector names, alive or gone for not too long, then, unless
+	// history_only is set, one response without an item, and what happens from then on. A
+	// client that is too slow loses events and is told how many. Nothing in it is secret.
+	// INVALID_ARGUMENT: the selector is empty. UNAVAILABLE: the node is stopping.
+	TraceSessions(ctx context.Context, in *TraceSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TraceSessionsResponse], error)
 	// DisconnectSessions ends all sessions that the selector names. Each is
 	// ended as an administrator's reset: PPP Terminate, CDN, accounting Stop with Admin-Reset.
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
@@ -97,6 +104,25 @@ func (c *sessionServiceClient) WatchEvents(ctx context.Context, in *WatchEventsR
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_WatchEventsClient = grpc.ServerStreamingClient[WatchEventsResponse]
 
+func (c *sessionServiceClient) TraceSessions(ctx context.Context, in *TraceSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TraceSessionsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[1], SessionService_TraceSessions_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TraceSessionsRequest, TraceSessionsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_TraceSessionsClient = grpc.ServerStreamingClient[TraceSessionsResponse]
+
 func (c *sessionServiceClient) DisconnectSessions(ctx context.Context, in *DisconnectSessionsRequest, opts ...grpc.CallOption) (*DisconnectSessionsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DisconnectSessionsResponse)
@@ -123,6 +149,12 @@ type SessionServiceServer interface {
 	// event: it says that the watch has begun. A watcher that is too slow loses
 	// events and gets one of kind LOST in their place. UNAVAILABLE: the node is stopping.
 	WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error
+	// TraceSessions streams what sessions have done, in the words of the RFCs: first those
+	// that the selector names, alive or gone for not too long, then, unless
+	// history_only is set, one response without an item, and what happens from then on. A
+	// client that is too slow loses events and is told how many. Nothing in it is secret.
+	// INVALID_ARGUMENT: the selector is empty. UNAVAILABLE: the node is stopping.
+	TraceSessions(*TraceSessionsRequest, grpc.ServerStreamingServer[TraceSessionsResponse]) error
 	// DisconnectSessions ends all sessions that the selector names. Each is
 	// ended as an administrator's reset: PPP Terminate, CDN, accounting Stop with Admin-Reset.
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
@@ -146,6 +178,9 @@ func (UnimplementedSessionServiceServer) GetSession(context.Context, *GetSession
 }
 func (UnimplementedSessionServiceServer) WatchEvents(*WatchEventsRequest, grpc.ServerStreamingServer[WatchEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchEvents not implemented")
+}
+func (UnimplementedSessionServiceServer) TraceSessions(*TraceSessionsRequest, grpc.ServerStreamingServer[TraceSessionsResponse]) error {
+	return status.Error(codes.Unimplemented, "method TraceSessions not implemented")
 }
 func (UnimplementedSessionServiceServer) DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*DisconnectSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisconnectSessions not implemented")
@@ -218,6 +253,17 @@ func _SessionService_WatchEvents_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_WatchEventsServer = grpc.ServerStreamingServer[WatchEventsResponse]
 
+func _SessionService_TraceSessions_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TraceSessionsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SessionServiceServer).TraceSessions(m, &grpc.GenericServerStream[TraceSessionsRequest, TraceSessionsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_TraceSessionsServer = grpc.ServerStreamingServer[TraceSessionsResponse]
+
 func _SessionService_DisconnectSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DisconnectSessionsRequest)
 	if err := dec(in); err != nil {
@@ -260,6 +306,11 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "WatchEvents",
 			Handler:       _SessionService_WatchEvents_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "TraceSessions",
+			Handler:       _SessionService_TraceSessions_Handler,
 			ServerStreams: true,
 		},
 	},
