@@ -136,6 +136,10 @@ func (sh *shard) finish(s *session, tell bool) {
 			r = *s.result
 		}
 		gone.cdn = newCDN(s.key.Session, r)
+		if d, ok := s.pppDisconnect(); ok {
+			gone.cdn.PPPDisconnect = d
+			gone.cdn.Set(l2tp.AVPPPPDisconnect)
+		}
 		sh.traceMessage(s, trace.Sent, gone.cdn)
 	}
 	sh.bury(s)

@@ -54,6 +54,7 @@ type rigCall struct {
 	reason  subscriber.Reason
 	message string
 	cdn     *l2tp.Result // why the call ended, from whichever side
+	ppp     *l2tp.PPPDisconnect // what the LNS's CDN said of PPP
 	packets [][]byte
 	// number: data messages carry numbers, as the LNS's latest did or because the ICCN said so.
 	number bool
@@ -195,6 +196,11 @@ func (l *rigLAC) event(e *l2tp.Event) {
 		}
 		if fx.Down {
 			c.cdn = &fx.Result
+			if e.Message.Has(l2tp.AVPPPPDisconnect) {
+				d := e.Message.PPPDisconnect
+				d.Message = slices.Clone(d.Message)
+				c.ppp = &d
+			}
 		}
 		c.notice()
 	}

@@ -140,7 +140,7 @@ func (sh *shard) cdn(s *session, m *l2tp.Message) {
 	} else if m.Result.Code == l2tp.CDNLostCarrier {
 		cause = CauseLACCarrierLost
 	}
-	sh.drop(s, cause, m.Result.CDN())
+	sh.drop(s, cause, cdnWords(m))
 }
 
 // connected starts PPP: the ICCN is here.
