@@ -2,6 +2,7 @@ package lns
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 
 	"culvert/aaa"
@@ -92,7 +93,10 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 		addr, err := sh.acquire(s, g)
 		if err != nil {
 			cause := CauseNoAddress
-			if errors.Is(err, aaa.ErrAddressInUse) {
+			switch {
+			case errors.Is(err, errOutdated):
+				cause = CauseReplaced
+			case errors.Is(err, aaa.ErrAddressInUse):
 				cause = CauseAddressInUse
 			}
 			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", g.Pool, "err", err)...)
@@ -116,14 +120,21 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 	sh.linkStep(s, func(fx *link.Effects) { s.link.Grant(sh.now, net, message, fx) })
 }
 
+// errOutdated says that a subscriber has dialled again since this call.
+var errOutdated = errors.New("a later call of the same subscriber has it")
+
 // acquire takes the subscriber's address. When the same subscriber still
 // holds it with an earlier session, that one is stale (a modem that lost
-// power dials again before its LAC has noticed) and gives way.
+// power dials again before its LAC has noticed) and gives way. A later session
+// does not: its call was placed while AAA took its time over this one.
 func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
 	addr, err := sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)
 	var held *aaa.AddressInUseError
 	if err == nil || !errors.As(err, &held) || held.User != s.who.User {
 		return addr, err
+	}
+	if held.Owner > s.owner {
+		return addr, fmt.Errorf("address %v: %w", held.Address, errOutdated)
 	}
 	sh.srv.cfg.Addresses.Release(held.Address, held.Owner)
 	addr, err = sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"culvert/aaa"
 	"culvert/sessiondb"
@@ -127,7 +126,8 @@ func (s *Server) settle(rec *sessiondb.Session) ([]sessiondb.Change, aaa.Usage, 
 		return changes, u, fmt.Errorf("session %s of %s: %w", rec.AcctSessionID, rec.User, err)
 	}
 	u.Seq, u.Kind, u.Cause = s.lastSeq.Add(1), aaa.UsageStop, CauseNodeRestart.Acct()
-	u.At, u.Duration = rec.Updated, max(rec.Updated.Sub(rec.Since), 0).Truncate(time.Second)
+	// At and Duration stay what they were then: from the wall clock, which may have
+	// jumped, Acct-Session-Time could come out less than an interim has told.
 	u.InOctets, u.OutOctets, u.InPackets, u.OutPackets = rec.InOctets, rec.OutOctets, rec.InPackets, rec.OutPackets
 	payload, err := aaa.AppendUsage(nil, &u)
 	if err != nil {

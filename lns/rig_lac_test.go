@@ -284,3 +284,9 @@ func (c *rigCall) hangUp() {
 	c.call.Close(l2tp.Result{Code: l2tp.CDNLostCarrier}, nil, &fx)
 	c.lac.t.Send(c.lac.host.time(), fx.Send, c.call.PeerID(), &c.lac.fx)
 }
+
+// forget takes a call that is over away, so that its id may be used again.
+func (l *rigLAC) forget(c *rigCall) {
+	delete(l.calls, c.call.LocalID())
+	l.order = slices.DeleteFunc(l.order, func(o *rigCall) bool { return o == c })
+}

@@ -27,6 +27,9 @@ func TestManual(t *testing.T) {
 	s, a := newStore(), &deaf{refuse: 1}
 	o := NewManual(Config{Now: func() time.Time { return now }, Rand: func(int64) int64 { return 0 }}, s, a)
 	o.Submit(s.put(rec(1, aaa.UsageStart, "a"), rec(2, aaa.UsageStop, "a")))
+	if !o.Woken() || o.Woken() {
+		t.Fatal("a submission does not wake once")
+	}
 	if a.refuse != 1 {
 		t.Fatal("it acted without Step")
 	}

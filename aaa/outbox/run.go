@@ -41,6 +41,7 @@ func (o *Outbox) run() {
 // records out and drops acknowledged ones from the journal. It tells after how
 // long to call it again, unless a record is submitted or acknowledged before.
 func (o *Outbox) Step() time.Duration {
+	o.Woken()
 	wait, err := o.handOut()
 	if err != nil {
 		o.journalError("cannot read accounting records back", err)
@@ -51,6 +52,17 @@ func (o *Outbox) Step() time.Duration {
 		wait = min(wait, o.cfg.RetryFirst)
 	}
 	return wait
+}
+
+// Woken says, once, that a record was submitted or answered since the last
+// Step, so that it is time for another one.
+func (o *Outbox) Woken() bool {
+	select {
+	case <-o.wake:
+		return true
+	default:
+		return false
+	}
 }
 
 // handOut gives the Accountant every record that may go now, and tells how

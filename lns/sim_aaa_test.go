@@ -1,0 +1,110 @@
+package lns
+
+import (
+	"net/netip"
+	"time"
+
+	"culvert/aaa"
+)
+
+// radiusMode is how a RADIUS server behaves.
+type radiusMode uint8
+
+const (
+	radiusWell radiusMode = iota
+	radiusSlow
+	radiusDead
+	radiusLying // grants what others have, and what there is not
+	radiusRejecting
+	radiusModes
+)
+
+func (m radiusMode) String() string {
+	return [...]string{"well", "slow", "dead", "lying", "rejecting"}[m]
+}
+
+// simRADIUS decides about subscribers.
+type simRADIUS struct {
+	w    *world
+	mode radiusMode
+}
+
+func newSimRADIUS(w *world) *simRADIUS { return &simRADIUS{w: w} }
+
+// authorizer is a life's client of it.
+type authorizer struct {
+	r *simRADIUS
+	l *life
+}
+
+// Authorize implements aaa.Authorizer.
+func (a authorizer) Authorize(req aaa.Request, done func(*aaa.Grant, error)) {
+	a.l.effect()
+	r := a.r
+	delay, answer := r.w.upTo(30*time.Millisecond), r.grant
+	switch r.mode {
+	case radiusSlow:
+		delay = r.w.upTo(40 * time.Second)
+	case radiusDead:
+		delay, answer = 10*time.Second, func(aaa.Request) (*aaa.Grant, error) { return nil, aaa.ErrUnavailable }
+	case radiusRejecting:
+		answer = func(aaa.Request) (*aaa.Grant, error) { return nil, &aaa.RejectError{Message: "no"} }
+	case radiusLying:
+		answer = r.lie
+	}
+	r.w.after(delay, func() {
+		if r.w.life == a.l {
+			g, err := answer(req)
+			r.w.tell("RADIUS about %s (%s): %+v, %v", req.Identity.User, req.Identity.AcctSessionID, g, err)
+			done(g, err)
+		}
+	})
+}
+
+// grant is what a subscriber's contract says.
+func (r *simRADIUS) grant(req aaa.Request) (*aaa.Grant, error) {
+	u := userOf(req.Identity.User)
+	if u < 0 || u >= r.w.plan.users {
+		return nil, &aaa.RejectError{Message: "who?"}
+	}
+	g := &aaa.Grant{Interim: time.Duration(4+u%7) * time.Second, Class: [][]byte{[]byte(req.Identity.User)}}
+	c := &r.w.plan.contracts[u]
+	if c.fixed {
+		g.Address = fixedAddress(u)
+	}
+	if !r.w.calm {
+		g.SessionTimeout, g.IdleTimeout = c.session, c.idle
+	}
+	return g, nil
+}
+
+// fixedAddress is outside of the pool.
+func fixedAddress(u int) netip.Addr { return netip.AddrFrom4([4]byte{100, 64, 9, byte(u)}) }
+
+// lie gives a grant that is wrong.
+func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
+	g, err := r.grant(req)
+	if err != nil {
+		return g, err
+	}
+	switch r.w.rnd.IntN(5) {
+	case 0:
+		g.Address = fixedAddress(r.w.rnd.IntN(r.w.plan.users))
+	case 1:
+		g.Address = address4(simPool(r.w.plan.pool).First, r.w.rnd.IntN(r.w.plan.pool))
+	case 2:
+		g.Pool = "no such pool"
+	case 3:
+		g.User = userName(r.w.rnd.IntN(r.w.plan.users))
+	case 4:
+		g.SessionTimeout = time.Nanosecond
+	}
+	return g, nil
+}
+
+// address4 is the nth address after a.
+func address4(a netip.Addr, n int) netip.Addr {
+	b := a.As4()
+	b[3] += byte(n)
+	return netip.AddrFrom4(b)
+}

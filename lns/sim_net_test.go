@@ -1,0 +1,165 @@
+package lns
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
+)
+
+// weather is what the network does to the datagrams of one LAC.
+type weather struct {
+	loss, dup, corrupt float64
+	delay, jitter      time.Duration
+	// up and down cut the way to the LNS, and from it.
+	up, down bool
+}
+
+var fair = weather{delay: 5 * time.Millisecond}
+
+// simNet is the network between the LACs and the LNS. It sees every control
+// message, and checks what may be said and what is heard.
+type simNet struct {
+	w *world
+	// corrupted: a datagram was changed on its way, so that not all can be demanded any more.
+	corrupted bool
+	streams   map[streamKey]*stream
+}
+
+// streamKey names the control messages that one tunnel of the LNS sends.
+type streamKey struct {
+	life         int
+	listener, id uint16
+}
+
+// stream is one direction of a control connection, as an observer at the sender sees it.
+type stream struct {
+	una, high uint16 // the oldest not acknowledged, and the next never sent
+	// said are the call messages, in order.
+	said []said
+}
+
+type said struct {
+	typ     l2tp.MessageType
+	session uint16
+}
+
+func newSimNet(w *world) *simNet { return &simNet{w: w, streams: map[streamKey]*stream{}} }
+
+// send takes a control datagram at the sender. The window is the peer's.
+func (s *stream) send(w *world, h l2tp.Header, payload []byte, window uint16, who string) {
+	if len(payload) == 0 {
+		return
+	}
+	if ahead := h.Ns - s.una; ahead >= max(window, 1) && int16(ahead) > 0 {
+		w.fail("window is kept", "%s sends Ns %d, %d is not acknowledged, the window is %d", who, h.Ns, s.una, window)
+	}
+	if h.Ns != s.high {
+		if int16(h.Ns-s.high) > 0 {
+			w.fail("once and in order", "%s skips from Ns %d to %d", who, s.high, h.Ns)
+		}
+		return
+	}
+	s.high++
+	if len(payload) < 8 {
+		return
+	}
+	if t := l2tp.MessageType(uint16(payload[6])<<8 | uint16(payload[7])); t >= l2tp.MessageOCRQ && t <= l2tp.MessageSLI {
+		s.said = append(s.said, said{t, h.SessionID})
+	}
+}
+
+// acknowledged takes the Nr of a datagram that reached the sender.
+func (s *stream) acknowledged(nr uint16) {
+	if n := nr - s.una; n > 0 && n <= s.high-s.una {
+		s.una = nr
+	}
+}
+
+// stream gives what a tunnel of the LNS says.
+func (n *simNet) stream(key streamKey) *stream {
+	s := n.streams[key]
+	if s == nil {
+		s = &stream{}
+		n.streams[key] = s
+	}
+	return s
+}
+
+// fromLNS takes a datagram that the LNS sends.
+func (n *simNet) fromLNS(d dataplane.Datagram) {
+	w := n.w
+	i := lacIndex(d.Peer)
+	if i < 0 || i >= len(w.lacs) {
+		return
+	}
+	lac := w.lacs[i]
+	w.tell("LNS > LAC %d: %s", i, describe(d.B))
+	if h, payload, err := l2tp.ParseHeader(d.B); err != nil {
+		w.fail("well-formed", "the LNS sends %x: %v", d.B, err)
+	} else if h.Control {
+		if id, ok := w.life.srv.shards[0].accept.known[acceptKey{d.Listener, source{AddrPort: d.Peer}, h.TunnelID}]; ok {
+			n.stream(streamKey{w.lives, d.Listener, id}).send(w, h, payload, w.plan.lacWindow, "the LNS")
+		}
+	}
+	if !lac.weather.down {
+		n.carry(&lac.weather, d.B, func(b []byte) { lac.receive(d.Listener, d.Peer, b) })
+	}
+}
+
+// fromLAC takes a datagram that a LAC sends.
+func (n *simNet) fromLAC(lac *simLAC, listener uint16, from netip.AddrPort, b []byte) {
+	n.w.tell("LAC %d > LNS: %s", lac.index, describe(b))
+	if lac.weather.up {
+		return
+	}
+	n.carry(&lac.weather, b, func(b []byte) {
+		l := n.w.life
+		if l == nil {
+			return
+		}
+		if h, _, err := l2tp.ParseHeader(b); err == nil && h.Control {
+			n.stream(streamKey{n.w.lives, listener, h.TunnelID}).acknowledged(h.Nr)
+		}
+		l.guard(func() { l.plane.inject(listener, from, b) })
+	})
+}
+
+// carry brings a datagram to the other side, in one, no or two pieces.
+func (n *simNet) carry(c *weather, b []byte, deliver func([]byte)) {
+	w := n.w
+	copies := 1
+	switch {
+	case w.chance(c.loss):
+		return
+	case w.chance(c.dup):
+		copies = 2
+	}
+	for range copies {
+		b := slices.Clone(b)
+		if w.chance(c.corrupt) {
+			n.corrupted = flip(b, w.rnd.IntN) || n.corrupted
+		}
+		w.after(c.delay+w.upTo(c.jitter), func() { deliver(b) })
+	}
+}
+
+// flip changes two bits so that UDP's checksum does not notice: the same bit of
+// two words, one of which has it and one has not.
+func flip(b []byte, intn func(int) int) bool {
+	if len(b) < 4 {
+		return false
+	}
+	for range 8 {
+		i, j, bit := intn(len(b)/2)*2+intn(2), 0, byte(1)<<intn(8)
+		j = intn(len(b)/2)*2 + i%2
+		if b[i]&bit != b[j]&bit {
+			b[i] ^= bit
+			b[j] ^= bit
+			return true
+		}
+	}
+	return false
+}

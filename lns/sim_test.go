@@ -1,0 +1,111 @@
+package lns
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	simSeed  = flag.Uint64("seed", 0, "replay the simulation of this seed alone, with its history")
+	simKeep  = flag.String("keep", "all", "of -seed's events, keep these only: their numbers, with commas; or all, or none")
+	simSeeds = flag.Uint64("seeds", 40, "how many fixed seeds TestSimulation runs, from 1 on")
+	simFresh = flag.Duration("fresh", 0, "how long TestSimulation goes on with seeds nobody has run before")
+)
+
+// TestSimulation runs plans of fixed seeds, then of fresh ones for a while.
+func TestSimulation(t *testing.T) {
+	if *simSeed != 0 {
+		replay(t, *simSeed)
+		return
+	}
+	for seed := uint64(1); seed <= *simSeeds; seed++ {
+		if !survives(t, seed) {
+			return
+		}
+	}
+	n, end := 0, time.Now().Add(*simFresh)
+	for seed := rand.Uint64N(1 << 48); time.Now().Before(end); seed++ {
+		if !survives(t, seed) {
+			return
+		}
+		n++
+	}
+	t.Logf("%d fixed seeds, %d fresh ones", *simSeeds, n)
+}
+
+// survives runs one seed. A failure is told with the least of the plan's events that still make it.
+func survives(t *testing.T, seed uint64) bool {
+	t.Helper()
+	v, _ := simulate(newPlan(seed))
+	if v == nil {
+		return true
+	}
+	p, v := shrink(seed, v, 10*time.Second)
+	t.Errorf("%v\n%v\nagain: go test ./lns -run TestSimulation -v -seed %d -keep %s", v, p, seed, p.kept())
+	return false
+}
+
+// replay runs one seed and tells all.
+func replay(t *testing.T, seed uint64) {
+	p := newPlan(seed)
+	p.verbose = true
+	p.keep(*simKeep)
+	v, w := simulate(p)
+	t.Logf("%v\n%s", p, strings.Join(w.history.last(), "\n"))
+	if v != nil {
+		t.Error(v)
+	}
+}
+
+// shrink takes events out of a plan for as long as the same invariant is violated.
+func shrink(seed uint64, v *violation, patience time.Duration) (*plan, *violation) {
+	best, end := newPlan(seed), time.Now().Add(patience)
+	for again := true; again; {
+		again = false
+		for i := range best.actions {
+			if best.actions[i].skip || time.Now().After(end) {
+				continue
+			}
+			p := newPlan(seed)
+			p.keep(best.kept())
+			p.actions[i].skip = true
+			if u, _ := simulate(p); u != nil && u.invariant == v.invariant {
+				best, v, again = p, u, true
+			}
+		}
+	}
+	return best, v
+}
+
+// keep skips all actions but those listed.
+func (p *plan) keep(list string) {
+	if list == "all" {
+		return
+	}
+	keep := map[string]bool{}
+	for _, n := range strings.Split(list, ",") {
+		keep[n] = true
+	}
+	for i := range p.actions {
+		p.actions[i].skip = !keep[strconv.Itoa(i)]
+	}
+}
+
+// kept lists the actions as keep reads them.
+func (p *plan) kept() string {
+	var list []string
+	for i := range p.actions {
+		if !p.actions[i].skip {
+			list = append(list, fmt.Sprint(i))
+		}
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, ",")
+}
