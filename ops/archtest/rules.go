@@ -32,6 +32,7 @@ var rooms = []room{
 	{"sessiondb/storetest", 3},
 	{"lns/dataplane/xdp", 3},
 	{"lns/ipsec", 3},
+	{"lns/cluster", 3},
 
 	{"lns", 2},
 	{"lac", 2},
@@ -41,6 +42,7 @@ var rooms = []room{
 	{"lns/dataplane", 1},
 	{"aaa", 1},
 	{"sessiondb", 1},
+	{"sessiondb/cluster", 1},
 
 	{"proto/l2tp", 0},
 	{"proto/ppp", 0},
@@ -86,7 +88,7 @@ var owners = []owner{
 }
 
 // pureRooms do no I/O: a caller gives them the time, the bytes and the randomness.
-var pureRooms = []string{"proto/l2tp", "proto/ppp", "lns/link", "lns/trace"}
+var pureRooms = []string{"proto/l2tp", "proto/ppp", "lns/link", "lns/trace", "sessiondb/cluster"}
 
 // impureImports are what gives a pure room sockets, files, locks or a log.
 var impureImports = []string{"net", "net/http", "os", "syscall", "log", "log/slog", "sync", "crypto/rand"}
