@@ -53,7 +53,7 @@ type rigCall struct {
 	closed  bool // the subscriber's link has ended
 	reason  subscriber.Reason
 	message string
-	cdn     *l2tp.Result // why the call ended, from whichever side
+	cdn     *l2tp.Result        // why the call ended, from whichever side
 	ppp     *l2tp.PPPDisconnect // what the LNS's CDN said of PPP
 	packets [][]byte
 	// number: data messages carry numbers, as the LNS's latest did or because the ICCN said so.

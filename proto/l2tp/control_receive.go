@@ -18,12 +18,19 @@ const (
 	VerdictDuplicate                // seen before; acknowledged again
 	VerdictEarly                    // kept until what is missing arrives
 	VerdictBeyond                   // beyond our window; dropped
+	VerdictStranger                 // acknowledges what was never sent; dropped
 )
 
 // Receive takes one control datagram of the peer, as ParseHeader cut it up. On
 // VerdictDeliver the caller acts on the message, then on all that Next yields,
 // then calls Flush.
 func (c *Control) Receive(now time.Duration, h Header, payload []byte, fx *Effects) Verdict {
+	if int16(h.Nr-c.high) > 0 {
+		// It is late, and from another control connection that had our id: were it kept
+		// as early, it would in time be taken for one of this connection, and the peer's
+		// message of that number would be lost.
+		return VerdictStranger
+	}
 	c.heard = now
 	c.acknowledge(now, h.Nr, fx)
 	if len(payload) == 0 {

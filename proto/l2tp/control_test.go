@@ -266,6 +266,22 @@ func TestControlBadAck(t *testing.T) {
 	}
 }
 
+// A late message of another control connection that had our id is not kept for when its number comes.
+func TestControlStranger(t *testing.T) {
+	c := NewControl(&ControlConfig{})
+	c.SetPeer(9, 4)
+	say(t, &c, 0, "SCCRQ")
+	var fx Effects
+	if v := c.Receive(0, ControlHeader(1, 0, 2, 8), []byte("HELLO of old"), &fx); v != VerdictStranger {
+		t.Errorf("a message with Nr 8: verdict %d", v)
+	}
+	for ns, text := range []string{"SCCRP", "ICRP", "ICRP2"} {
+		if got := hear(&c, ms, uint16(ns), 1, text); !strings.HasPrefix(got, text+" |") {
+			t.Errorf("message %d: %s", ns, got)
+		}
+	}
+}
+
 func TestControlHello(t *testing.T) {
 	c := NewControl(&ControlConfig{Hello: 10 * time.Second})
 	c.SetPeer(9, 4)

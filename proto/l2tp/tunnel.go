@@ -72,6 +72,7 @@ var (
 	ErrNotControl = errors.New("l2tp: not a control message")
 	ErrTunnelID   = errors.New("l2tp: not for this tunnel")
 	ErrWindow     = errors.New("l2tp: control message beyond the receive window")
+	ErrStranger   = errors.New("l2tp: message acknowledges what was never sent")
 	ErrSequence   = errors.New("l2tp: first control message does not have Ns 0")
 )
 

@@ -35,6 +35,8 @@ func (t *Tunnel) Receive(now time.Duration, datagram []byte, fx *Effects) error 
 		return ErrSequence
 	}
 	switch t.ctl.Receive(now, h, payload, fx) {
+	case VerdictStranger:
+		return ErrStranger
 	case VerdictBeyond:
 		return ErrWindow
 	case VerdictDeliver:
