@@ -46,6 +46,7 @@ type lacIPsecSection struct {
 	ReplayWindow *int     `yaml:"replay_window"`
 	Unique       *string  `yaml:"unique"`
 	Initiate     bool     `yaml:"initiate"`
+	PathMTU      uint16   `yaml:"path_mtu"`
 	Patience     *span    `yaml:"patience"`
 }
 
@@ -87,6 +88,7 @@ func (b *builder) lacIPsec(key string, c *lacIPsecSection) *lns.IPsecProfile {
 	override(&p.Life, (*time.Duration)(c.Life))
 	override(&p.ReplayWindow, c.ReplayWindow)
 	override(&p.Unique, c.Unique)
+	p.PathMTU = c.PathMTU
 	override(&p.Patience, (*time.Duration)(c.Patience))
 	return &p
 }
