@@ -28,6 +28,8 @@ func wireAuth(m Method) ppp.Auth {
 		return ppp.AuthCHAP
 	case MethodMSCHAPv2:
 		return ppp.AuthMSCHAPv2
+	case MethodEAP:
+		return ppp.AuthEAP
 	}
 	return ppp.Auth{}
 }
@@ -40,6 +42,8 @@ func methodOf(a ppp.Auth) Method {
 		return MethodCHAP
 	case ppp.AuthMSCHAPv2:
 		return MethodMSCHAPv2
+	case ppp.AuthEAP:
+		return MethodEAP
 	}
 	return MethodNone
 }
@@ -54,7 +58,11 @@ func (l *Link) startAuth(now time.Duration, fx *Effects) {
 	}
 	l.auth = authWaiting
 	n.authAt = armed(now + l.cfg.AuthTimeout)
-	if l.method == MethodPAP {
+	switch l.method {
+	case MethodPAP:
+		return
+	case MethodEAP:
+		l.startEAP(now, fx)
 		return
 	}
 	if !l.random(n.challenge[:]) {
@@ -82,10 +90,14 @@ func (l *Link) sendChallenge(now time.Duration, fx *Effects) {
 	fx.end(start)
 }
 
-// receiveAuth takes a PAP or CHAP packet. Those of a protocol that was not
+// receiveAuth takes a PAP, CHAP or EAP packet. Those of a protocol that was not
 // agreed on are discarded, and all while the link ends (RFC 1661 section 3.7).
 func (l *Link) receiveAuth(now time.Duration, f ppp.Frame, fx *Effects) {
 	if l.auth == authNone || l.phase >= PhaseClosing || f.Protocol != wireAuth(l.method).Protocol {
+		return
+	}
+	if f.Protocol == ppp.ProtocolEAP {
+		l.receiveEAP(f.Payload, fx)
 		return
 	}
 	p, err := ppp.ParsePacket(f.Payload)
@@ -168,7 +180,7 @@ func (l *Link) Awaits(serial uint16) bool {
 
 // Grant accepts the peer after Effects.Auth. message goes into the PAP
 // Authenticate-Ack or CHAP Success; for MS-CHAPv2 it is the "S=..." string
-// of RFC 2759 section 5. In other phases it does nothing.
+// of RFC 2759 section 5, for EAP the server's EAP packet. In other phases it does nothing.
 func (l *Link) Grant(now time.Duration, n Network, message string, fx *Effects) {
 	if !l.Awaits(l.serial) {
 		return
@@ -181,7 +193,8 @@ func (l *Link) Grant(now time.Duration, n Network, message string, fx *Effects) 
 
 // Deny refuses the peer after Effects.Auth, with a message for its eyes
 // (for MS-CHAPv2 either the whole "E=..." string of RFC 2759 section 6, or just the text
-// in it), and ends the link. In other phases it does nothing.
+// in it; for EAP the server's EAP packet, or a text that makes a Failure of ours),
+// and ends the link. In other phases it does nothing.
 func (l *Link) Deny(now time.Duration, message string, fx *Effects) {
 	if !l.Awaits(l.serial) {
 		return
@@ -226,5 +239,9 @@ func (l *Link) sendVerdict(fx *Effects) {
 		start := fx.begin(l, ppp.ProtocolCHAP)
 		fx.arena = ppp.AppendCHAPReply(fx.arena, code, l.authID, message)
 		fx.end(start)
+	case MethodEAP:
+		if packet := l.eapVerdict(granted, message); packet != nil {
+			l.sendEAP(packet, fx)
+		}
 	}
 }

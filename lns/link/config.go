@@ -20,6 +20,7 @@ const (
 	MethodPAP
 	MethodCHAP
 	MethodMSCHAPv2
+	MethodEAP
 )
 
 // String gives the method's usual name.
@@ -31,6 +32,8 @@ func (m Method) String() string {
 		return "CHAP"
 	case MethodMSCHAPv2:
 		return "MS-CHAPv2"
+	case MethodEAP:
+		return "EAP"
 	}
 	return "none"
 }
@@ -58,7 +61,7 @@ type Config struct {
 	// MaxConfigure, MaxTerminate and MaxFailure are the counters of RFC 1661 section 4.6.
 	MaxConfigure, MaxTerminate, MaxFailure uint8
 	// AuthTimeout bounds the wait for the peer's credentials, from LCP
-	// open; SetupTimeout the time from Start, or from a renegotiation, to up,
+	// open, or from each of EAP's Requests; SetupTimeout the time from Start, or from a renegotiation, to up,
 	// the owner's decision included.
 	AuthTimeout, SetupTimeout time.Duration
 	// Proxy is what becomes of a LAC's own negotiation.
@@ -96,10 +99,10 @@ func (c *Config) Validate() error {
 	case len(c.Name) > 255:
 		return fmt.Errorf("link: name has %d octets; want at most 255", len(c.Name))
 	}
-	seen := [4]bool{}
+	seen := [MethodEAP + 1]bool{}
 	for _, m := range c.Auth {
-		if m < MethodPAP || m > MethodMSCHAPv2 || seen[m] {
-			return fmt.Errorf("link: authentication methods %v: want each of PAP, CHAP, MS-CHAPv2 at most once", c.Auth)
+		if m < MethodPAP || m > MethodEAP || seen[m] {
+			return fmt.Errorf("link: authentication methods %v: want each of PAP, CHAP, MS-CHAPv2, EAP at most once", c.Auth)
 		}
 		seen[m] = true
 	}

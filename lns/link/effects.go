@@ -87,6 +87,10 @@ type Credentials struct {
 	// CHAP, the 49 octets of RFC 2759 section 4 for MS-CHAPv2.
 	ID                  uint8
 	Challenge, Response []byte
+	// EAP is the peer's Response, State that of the last Challenge, and MTU the
+	// longest EAP packet that fits the link, in octets (EAP only).
+	EAP, State []byte
+	MTU        uint16
 }
 
 // Network is what the peer is given in IPCP. Addresses are IPv4; the zero
@@ -106,7 +110,7 @@ type Effects struct {
 	// arena and are valid until Reset.
 	Frames [][]byte
 	// Auth asks the owner to decide about the peer, who answers with Grant
-	// or Deny. It may come again after a renegotiation; the answer to the
+	// or Deny, for EAP also with Challenge, which Auth follows again. It may come again after a renegotiation; the answer to the
 	// older one is then not to be given any more (Awaits).
 	Auth *Credentials
 	// Up says that IPCP opened: packets may flow. It may come again after Restarted.

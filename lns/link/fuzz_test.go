@@ -91,6 +91,7 @@ func (z *fuzzedLink) step(script []byte) []byte {
 		// The peer agrees with whatever was sent last, or sends it back.
 		if f := append([]byte(nil), z.last...); len(f) > 4 {
 			if f[4] == byte(ppp.ConfigureRequest) && op < 200 {
+				// Of EAP's Request this makes a Response.
 				f[4] = byte(ppp.ConfigureAck)
 			}
 			input = len(f)
@@ -101,10 +102,24 @@ func (z *fuzzedLink) step(script []byte) []byte {
 	case 7:
 		if op > 250 {
 			z.l.Close(z.now, z.fx)
+			break
 		}
+		z.challenge(op)
 	}
 	z.check(input)
 	return script
+}
+
+// challenge goes on with EAP; whatever the link refuses must leave it as it was.
+func (z *fuzzedLink) challenge(op byte) {
+	c := Challenge{Packet: []byte{1, op, 0, 6, 4, op}, State: z.last, Ignored: op&8 != 0, Timeout: time.Duration(op>>4) * time.Second}
+	if op&128 != 0 {
+		c.Packet = z.last
+	}
+	awaited := z.l.Awaits(z.l.serial)
+	if err := z.l.Challenge(z.now, &c, z.fx); err != nil && (!awaited || !z.l.Awaits(z.l.serial) || len(z.fx.Frames) > 0) {
+		z.t.Fatalf("a challenge that is refused (%v) changes the link", err)
+	}
 }
 
 // run starts a link and feeds it a script, then lets time end it.
@@ -145,10 +160,16 @@ func FuzzLink(f *testing.F) {
 	f.Add(uint8(1), []byte{5, 2, 5, 3, 6, 255})
 	f.Add(uint8(2), []byte{4, 5, 0, 4, 0x80, 0x21, 1, 1})
 	f.Add(uint8(3), []byte{205, 205, 205, 205, 205, 205})
-	configs := []*Config{testConfig(f, MethodPAP), testConfig(f, MethodMSCHAPv2, MethodCHAP), testConfig(f), testConfig(f, MethodCHAP)}
+	// The identity, two challenges and a verdict.
+	eap := append(append([]byte{5}, request...), 5, 7, 5, 15, 5)
+	f.Add(uint8(4), append(append([]byte{}, eap...), 4))
+	f.Add(uint8(4), append(append([]byte{}, eap...), 6))
+	f.Add(uint8(4), append(append([]byte{}, eap...), 135, 2, 2, 2, 2))
+	f.Add(uint8(4), append(append([]byte{}, eap...), frame([]byte{0xff, 3, 0xc2, 0x27, 2, 15, 0, 6, 4, 1})...))
+	configs := []*Config{testConfig(f, MethodPAP), testConfig(f, MethodMSCHAPv2, MethodCHAP), testConfig(f), testConfig(f, MethodCHAP), testConfig(f, MethodEAP, MethodCHAP)}
 	f.Fuzz(func(t *testing.T, which uint8, script []byte) {
 		z := &fuzzedLink{t: t}
-		z.run(configs[which%4], nil, script)
+		z.run(configs[int(which)%len(configs)], nil, script)
 	})
 }
 

@@ -213,7 +213,7 @@ func (l *Link) lcpDown(now time.Duration, fx *Effects) {
 	}
 	l.renew(now)
 	l.phase, l.auth = PhaseLCP, authNone
-	l.neg.authAt, l.neg.resendAt, l.neg.answer = 0, 0, ""
+	l.neg.authAt, l.neg.resendAt, l.neg.answer, l.neg.eap = 0, 0, "", nil
 	fx.Restarted = fx.Restarted || wasUp
 	fx.Up = fx.Up && !wasUp
 }

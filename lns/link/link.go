@@ -67,6 +67,8 @@ type negotiation struct {
 	// challenge is CHAP's, answer the message that went with our verdict.
 	challenge [16]byte
 	answer    string
+	// eap is set while EAP is the method.
+	eap *eapState
 
 	// noAddress says that the peer rejected our IP-Address option, nagged
 	// that we asked for the peer's once, heardIPCP that the peer has come
@@ -121,7 +123,7 @@ func (l *Link) Receive(now time.Duration, frame []byte, fx *Effects) {
 	switch f.Protocol {
 	case ppp.ProtocolLCP:
 		l.receiveLCP(now, f.Payload, fx)
-	case ppp.ProtocolPAP, ppp.ProtocolCHAP:
+	case ppp.ProtocolPAP, ppp.ProtocolCHAP, ppp.ProtocolEAP:
 		l.receiveAuth(now, f, fx)
 	case ppp.ProtocolIPCP:
 		l.receiveIPCP(now, f.Payload, fx)

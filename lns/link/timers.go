@@ -57,8 +57,17 @@ func (l *Link) tickSetup(now time.Duration, fx *Effects) {
 		l.fail(now, ReasonAuthTimeout, fx)
 	}
 	if due(&n.resendAt, now) {
-		l.sendChallenge(now, fx)
+		l.resend(now, fx)
 	}
+}
+
+// resend repeats what the peer has to answer in authentication.
+func (l *Link) resend(now time.Duration, fx *Effects) {
+	if l.method == MethodEAP {
+		l.sendEAPRequest(now, fx)
+		return
+	}
+	l.sendChallenge(now, fx)
 }
 
 // due reports whether a timer has expired, and stops it if so.

@@ -110,13 +110,46 @@ func (s *script) do(f []string) {
 	case "wait":
 		s.wait(s.duration(f[1]))
 	case "grant":
-		s.link.Grant(s.now, s.net, strings.Join(f[1:], " "), s.fx)
+		s.link.Grant(s.now, s.net, s.message(f[1:]), s.fx)
 	case "deny":
-		s.link.Deny(s.now, strings.Join(f[1:], " "), s.fx)
+		s.link.Deny(s.now, s.message(f[1:]), s.fx)
+	case "challenge":
+		s.challenge(f[1:])
 	case "close":
 		s.link.Close(s.now, s.fx)
 	default:
 		s.t.Fatalf("unknown command %q", f[0])
+	}
+}
+
+// message is what goes with a verdict: a text, or an EAP packet as eap=HEX.
+func (s *script) message(f []string) string {
+	text := strings.Join(f, " ")
+	if packet, ok := strings.CutPrefix(text, "eap="); ok {
+		return string(s.hex(packet))
+	}
+	return text
+}
+
+// challenge reads eap=, state= (both in hexadecimal), timeout= and ignored.
+func (s *script) challenge(fields []string) {
+	var c Challenge
+	for _, f := range fields {
+		switch key, value, _ := strings.Cut(f, "="); key {
+		case "eap":
+			c.Packet = s.hex(value)
+		case "state":
+			c.State = s.hex(value)
+		case "timeout":
+			c.Timeout = s.duration(value)
+		case "ignored":
+			c.Ignored = true
+		default:
+			s.t.Fatalf("unknown field %q of a challenge", f)
+		}
+	}
+	if err := s.link.Challenge(s.now, &c, s.fx); err != nil {
+		s.note("refused: " + err.Error())
 	}
 }
 
@@ -139,7 +172,7 @@ func (s *script) config(fields []string) {
 		case "auth":
 			s.cfg.Auth = nil
 			for _, m := range strings.Split(value, ",") {
-				s.cfg.Auth = append(s.cfg.Auth, map[string]Method{"pap": MethodPAP, "chap": MethodCHAP, "mschapv2": MethodMSCHAPv2}[m])
+				s.cfg.Auth = append(s.cfg.Auth, map[string]Method{"pap": MethodPAP, "chap": MethodCHAP, "mschapv2": MethodMSCHAPv2, "eap": MethodEAP}[m])
 			}
 			if value == "none" {
 				s.cfg.Auth = nil
@@ -215,6 +248,8 @@ func (s *script) frame(f []string) []byte {
 		data = ppp.AppendPAPRequest(nil, id, f[3], f[4])[4:]
 	case p == ppp.ProtocolCHAP && code == ppp.CHAPResponse:
 		data = ppp.AppendCHAPValue(nil, code, id, s.hex(f[3]), f[4])[4:]
+	case p == ppp.ProtocolEAP:
+		data = s.hex(strings.Join(f[3:], ""))
 	case code <= ppp.ConfigureReject:
 		for _, o := range f[3:] {
 			data = s.option(data, p, o)
@@ -238,7 +273,11 @@ func (s *script) show() {
 		s.note("send " + s.describe(b))
 	}
 	if c := s.fx.Auth; c != nil {
-		s.note(fmt.Sprintf("auth %v user=%q password=%q id=%d challenge=%x response=%x", c.Method, c.User, c.Password, c.ID, c.Challenge, c.Response))
+		if c.Method == MethodEAP {
+			s.note(fmt.Sprintf("auth EAP user=%q id=%d eap=%x state=%x mtu=%d", c.User, c.ID, c.EAP, c.State, c.MTU))
+		} else {
+			s.note(fmt.Sprintf("auth %v user=%q password=%q id=%d challenge=%x response=%x", c.Method, c.User, c.Password, c.ID, c.Challenge, c.Response))
+		}
 	}
 	if s.fx.Restarted {
 		s.note("restarted")

@@ -11,7 +11,7 @@ import (
 
 // protocolNamed is the protocol of a name in a transcript.
 func protocolNamed(name string) ppp.Protocol {
-	for _, p := range []ppp.Protocol{ppp.ProtocolLCP, ppp.ProtocolPAP, ppp.ProtocolCHAP, ppp.ProtocolIPCP, ppp.ProtocolIPV6CP, ppp.ProtocolCCP} {
+	for _, p := range []ppp.Protocol{ppp.ProtocolLCP, ppp.ProtocolPAP, ppp.ProtocolCHAP, ppp.ProtocolEAP, ppp.ProtocolIPCP, ppp.ProtocolIPV6CP, ppp.ProtocolCCP} {
 		if p.String() == name {
 			return p
 		}
@@ -41,6 +41,8 @@ func codeName(p ppp.Protocol, c ppp.Code) string {
 		return papNames[c]
 	case p == ppp.ProtocolCHAP && int(c) < len(chapNames):
 		return chapNames[c]
+	case p == ppp.ProtocolEAP:
+		return ppp.EAPCodeName(c)
 	}
 	return c.String()
 }
@@ -60,6 +62,12 @@ func (s *script) describe(b []byte) string {
 		head = "(no address) " + head
 	}
 	switch {
+	case f.Protocol == ppp.ProtocolEAP:
+		e, err := ppp.ParseEAP(f.Payload)
+		if err != nil || e.Type == 0 {
+			return head
+		}
+		return strings.TrimRight(fmt.Sprintf("%s %v %x", head, e.Type, e.Data), " ")
 	case f.Protocol == ppp.ProtocolPAP:
 		return fmt.Sprintf("%s %q", head, ppp.ParsePAPMessage(p.Data))
 	case f.Protocol == ppp.ProtocolCHAP && p.Code > ppp.CHAPResponse:

@@ -39,6 +39,7 @@ var (
 	AuthPAP      = Auth{Protocol: ProtocolPAP}
 	AuthCHAP     = Auth{Protocol: ProtocolCHAP, Algorithm: AlgorithmMD5}
 	AuthMSCHAPv2 = Auth{Protocol: ProtocolCHAP, Algorithm: AlgorithmMSCHAPv2}
+	AuthEAP      = Auth{Protocol: ProtocolEAP}
 )
 
 // LCPConfig is a set of LCP options: zero values are absent.
@@ -100,7 +101,7 @@ func (c *LCPConfig) setAuth(v []byte) error {
 	switch {
 	case a.Protocol == ProtocolCHAP && len(v) == 3:
 		a.Algorithm = v[2]
-	case a.Protocol == ProtocolCHAP, a.Protocol == ProtocolPAP && len(v) != 2:
+	case a.Protocol == ProtocolCHAP, (a.Protocol == ProtocolPAP || a.Protocol == ProtocolEAP) && len(v) != 2:
 		return fmt.Errorf("%w: authentication protocol %v with %d octets", ErrOptionValue, a.Protocol, len(v))
 	}
 	c.Auth = a
