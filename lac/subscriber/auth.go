@@ -17,7 +17,7 @@ type proof struct {
 // authenticate follows LCP: what the peer asked for in its request is what is
 // done.
 func (c *Client) authenticate(now time.Duration, fx *Effects) {
-	c.phase, c.authTries, c.proxied = PhaseAuth, 0, false
+	c.phase, c.authTries, c.proxied, c.eap = PhaseAuth, 0, false, nil
 	switch {
 	case c.peerAuth == ppp.Auth{}:
 		c.authenticated(now, fx)
@@ -53,7 +53,7 @@ func (c *Client) authenticated(now time.Duration, fx *Effects) {
 	if c.phase != PhaseAuth {
 		return
 	}
-	c.phase, c.authDeadline, c.proof = PhaseNetwork, 0, nil
+	c.phase, c.authDeadline, c.proof, c.eap = PhaseNetwork, 0, nil, nil
 	if c.ipcp.State() == ppp.Initial {
 		c.step(now, ppp.ProtocolIPCP, ppp.Open, answer{}, fx)
 	}
@@ -142,12 +142,13 @@ func (c *Client) respondMSCHAPv2(id uint8, challenge []byte, fx *Effects) {
 // proven checks the authenticator response of an MS-CHAPv2 Success (RFC 2759
 // section 5), which begins with "S=" and 40 digits.
 func (c *Client) proven(message []byte) bool {
-	if c.peerAuth != ppp.AuthMSCHAPv2 {
-		return true
-	}
-	if c.proof == nil || len(message) < 42 {
+	return c.peerAuth != ppp.AuthMSCHAPv2 || c.proof.proves(message, c.user, c.password)
+}
+
+// proves says whether a Success's message proves it; without a challenge before it, nothing does.
+func (p *proof) proves(message []byte, user, password string) bool {
+	if p == nil || len(message) < 42 {
 		return false
 	}
-	want := mschap.AuthenticatorResponse(c.proof.challenge, c.proof.peer, c.proof.nt, c.user, c.password)
-	return string(message[:42]) == want
+	return string(message[:42]) == mschap.AuthenticatorResponse(p.challenge, p.peer, p.nt, user, password)
 }

@@ -1,5 +1,5 @@
 // Package subscriber is the far end of a PPP link: what a customer's router
-// does with its provider. LCP, PAP, CHAP-MD5 and MS-CHAPv2 as the one who is
+// does with its provider. LCP, PAP, CHAP-MD5, MS-CHAPv2 and EAP as the one who is
 // authenticated, IPCP with DNS servers, echo replies and termination. It has no
 // clock, I/O or goroutine: a step takes the time and an event and puts what it
 // wants done into Effects.
@@ -20,6 +20,9 @@ type Config struct {
 	// Auth are the authentication protocols the client agrees to; the first
 	// is what it proposes instead of another. With none it refuses all.
 	Auth []ppp.Auth
+	// EAP are the methods of EAP that the client agrees to, the preferred one first; none
+	// means all that EAPPeer knows.
+	EAP []ppp.EAPType
 	// MRU goes into LCP unless it is 0, in octets.
 	MRU uint16
 	// Compress asks for ACFC and PFC, and uses them where the peer asked.
@@ -90,6 +93,7 @@ type Client struct {
 	proxied      bool // the LAC has answered for us
 	authDeadline time.Duration
 	proof        *proof // what MS-CHAPv2's Success must prove
+	eap          *EAPPeer
 
 	// What IPCP settled.
 	address, peerAddress [4]byte
@@ -154,7 +158,8 @@ func (c *Client) Receive(now time.Duration, frame []byte, fx *Effects) {
 	case ppp.ProtocolLCP:
 		c.control(now, f, fx)
 	case ppp.ProtocolIPCP:
-		if c.phase == PhaseAuth && c.proxied {
+		// A Success may have been lost (RFC 3748 section 4.2).
+		if c.phase == PhaseAuth && (c.proxied || c.eap != nil && c.eap.Done()) {
 			c.authenticated(now, fx)
 		}
 		if c.phase == PhaseNetwork || c.phase == PhaseUp {
@@ -164,6 +169,8 @@ func (c *Client) Receive(now time.Duration, frame []byte, fx *Effects) {
 		c.receivePAP(now, f.Payload, fx)
 	case ppp.ProtocolCHAP:
 		c.receiveCHAP(now, f.Payload, fx)
+	case ppp.ProtocolEAP:
+		c.receiveEAP(now, f.Payload, fx)
 	default:
 		c.rejectProtocol(f, fx)
 	}
