@@ -48,6 +48,7 @@ const (
 	MethodPAP
 	MethodCHAP
 	MethodMSCHAPv2
+	MethodEAP
 )
 
 // String gives the method's usual name.
@@ -59,6 +60,8 @@ func (m Method) String() string {
 		return "CHAP"
 	case MethodMSCHAPv2:
 		return "MS-CHAPv2"
+	case MethodEAP:
+		return "EAP"
 	}
 	return "none"
 }
@@ -73,6 +76,11 @@ type Credentials struct {
 	// RFC 2759 section 4 for MS-CHAPv2.
 	ID                  uint8
 	Challenge, Response []byte
+	// EAP is the subscriber's EAP packet, a Response. State is that of the
+	// Challenge that it answers; nil begins a conversation. MTU is the
+	// longest EAP packet that fits the subscriber's link, in octets. (EAP only.)
+	EAP, State []byte
+	MTU        uint16
 }
 
 // Request asks for one subscriber. The slices belong to the Authorizer from
@@ -106,6 +114,8 @@ type Grant struct {
 	MSCHAPSuccess string
 	// Server names which server answered, for those who trace.
 	Server string
+	// EAP is the server's EAP packet for the subscriber: a Success; nil where it sent none.
+	EAP []byte
 }
 
 var (
@@ -123,6 +133,8 @@ type RejectError struct {
 	MSCHAPError string
 	// Server names which server refused, for those who trace.
 	Server string
+	// EAP is the server's EAP packet for the subscriber: a Failure; nil where it sent none.
+	EAP []byte
 }
 
 // Error says that and why the server refused.
@@ -136,11 +148,33 @@ func (e *RejectError) Error() string {
 // Is makes errors.Is(err, ErrReject) true.
 func (e *RejectError) Is(target error) bool { return target == ErrReject }
 
+// Challenge is the answer to a request by EAP that is no decision yet: the
+// subscriber gets a Request, and what it responds goes into another request,
+// with the State of this one. It comes as Authorize's error.
+type Challenge struct {
+	// EAP is the Request for the subscriber.
+	EAP []byte
+	// State goes into the next request unchanged. It is the implementation's, for nobody else
+	// to look into: besides the server's own State it may say which server that is.
+	State []byte
+	// Timeout, where not 0, is how long to wait for the Response before the
+	// Request is repeated (RFC 3579 section 2.3).
+	Timeout time.Duration
+	// Ignored says that the server took the last Response for invalid and goes
+	// on as if it had not come (RFC 3579 section 2.2).
+	Ignored bool
+	// Server names which server asked, for those who trace.
+	Server string
+}
+
+// Error says that more is wanted of the subscriber.
+func (c *Challenge) Error() string { return "the AAA server asks for another EAP Response" }
+
 // Authorizer decides about subscribers.
 type Authorizer interface {
 	// Authorize never blocks. It calls done exactly once, from any
 	// goroutine, possibly before it returns, with a grant, or with an
-	// error: a *RejectError, or one that wraps ErrUnavailable.
+	// error: a *RejectError, for EAP a *Challenge, or one that wraps ErrUnavailable.
 	Authorize(req Request, done func(*Grant, error))
 }
 

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"errors"
 	"time"
 
 	"culvert/aaa"
@@ -75,10 +76,28 @@ func (x *exchange) answer(s *server, packet []byte) {
 			grant.Server = s.cfg.Name
 		}
 		x.doneAuth(grant, err)
+	case code == radius.CodeAccessChallenge && x.req.Method == aaa.MethodEAP:
+		x.challenge(s, packet)
 	default:
 		reject := decodeReject(packet[headerLen:], code)
 		reject.Server = s.cfg.Name
 		x.doneAuth(nil, reject)
+	}
+}
+
+// challenge gives an Access-Challenge to the caller.
+func (x *exchange) challenge(s *server, packet []byte) {
+	c, err := decodeChallenge(packet[headerLen:], s.index)
+	var reject *aaa.RejectError
+	switch {
+	case err == nil:
+		c.Server = s.cfg.Name
+		x.doneAuth(nil, c)
+	case errors.As(err, &reject):
+		reject.Server = s.cfg.Name
+		x.doneAuth(nil, reject)
+	default:
+		x.doneAuth(nil, s.malformed(x, err))
 	}
 }
 

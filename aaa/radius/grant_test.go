@@ -128,7 +128,7 @@ func TestDecodeReject(t *testing.T) {
 		{"challenge", radius.CodeAccessChallenge, nil, aaa.RejectError{Message: "a further challenge is not supported"}},
 	}
 	for _, test := range tests {
-		if got := decodeReject(test.attrs, test.code); *got != test.want {
+		if got := decodeReject(test.attrs, test.code); !reflect.DeepEqual(*got, test.want) {
 			t.Errorf("%s: got %+v, want %+v", test.name, *got, test.want)
 		}
 	}
@@ -152,6 +152,7 @@ func FuzzReply(f *testing.F) {
 	f.Add(join(num(typeFramedIPAddress, 0xc6336409), text(typeFramedRoute, "10.1.2.3/16 0.0.0.0 1"), text(typeClass, "x"), num(typeFramedMTU, 1492)), uint8(1))
 	f.Add(join(vsa(vendorMicrosoft, text(26, "\x07"+success), num(28, 1)), vsa(vendorCisco, text(1, "ip:dns-servers=1.1.1.1 2.2.2.2"))), uint8(3))
 	f.Add(join(vsa(vendorMicrosoft, text(2, "E=691")), text(typeReplyMessage, "no")), uint8(3))
+	f.Add(join(attr(typeEAPMessage, 1, 80, 0, 6, 4, 1), attr(typeState, 7, 7), num(typeSessionTimeout, 30), num(typeErrorCause, 202)), uint8(4))
 	f.Add([]byte{26, 6, 0, 0, 1, 55, 26, 3, 1}, uint8(0))
 	f.Fuzz(func(t *testing.T, b []byte, method uint8) {
 		packet := append(make([]byte, headerLen), b...)
@@ -159,6 +160,9 @@ func FuzzReply(f *testing.F) {
 		var auth [16]byte
 		_ = sign.signature(packet, &auth)
 		_ = decodeReject(b, radius.CodeAccessReject)
+		if c, err := decodeChallenge(b, 3); (c == nil) == (err == nil) || c != nil && (len(c.EAP) == 0 || c.State[0] != 3 || c.Timeout > maxChallengeTimeout) {
+			t.Fatalf("%+v and %v", c, err)
+		}
 		g, err := decodeAccept(b, aaa.Method(method))
 		if (g == nil) == (err == nil) {
 			t.Fatalf("%+v and %v", g, err)

@@ -34,6 +34,9 @@ func newGroup(cfg Group, role Role, nasID string, nasAddr netip.Addr, log *slog.
 		g.servers = append(g.servers, s)
 	}
 	slices.SortStableFunc(g.servers, func(a, b *server) int { return a.cfg.Priority - b.cfg.Priority })
+	for i, s := range g.servers {
+		s.index = i
+	}
 	return g, nil
 }
 
@@ -108,7 +111,12 @@ func (g *group) close() {
 }
 
 func (g *group) authorize(req *aaa.Request, done func(*aaa.Grant, error)) {
-	g.dispatch(&exchange{req: req, doneAuth: done, timer: -1})
+	others, err := g.affinity(req)
+	if err != nil {
+		done(nil, unavailable(err))
+		return
+	}
+	g.dispatch(&exchange{req: req, doneAuth: done, timer: -1, tried: others})
 }
 
 func (g *group) account(u *aaa.Usage, done func(error)) {

@@ -59,6 +59,8 @@ func (e *encoder) credentials(c *aaa.Credentials, auth *[16]byte) error {
 		return e.chap(c)
 	case aaa.MethodMSCHAPv2:
 		return e.mschap(c)
+	case aaa.MethodEAP:
+		return e.eap(c)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type server struct {
 	// Immutable.
 	cfg        Server
 	role       Role
+	index      int // in its group
 	log        *slog.Logger
 	maxSockets int
 	// elsewhere takes an exchange that this server did not answer.

@@ -146,7 +146,9 @@ func (s *server) verified(k *socket, sign *signer, p []byte, sl *slot) {
 		return
 	case unsigned:
 		// A Status-Server's answer grants nothing.
-		if s.role == RoleAuth && !s.cfg.AllowUnsigned && !sl.x.probe() {
+		// With EAP the signature is not optional (RFC 3579 section 3.1).
+		required := !s.cfg.AllowUnsigned || sl.x.req != nil && sl.x.req.Method == aaa.MethodEAP
+		if s.role == RoleAuth && required && !sl.x.probe() {
 			s.drop(&s.stats.Unsigned, &s.limits.unsigned,
 				"RADIUS answer without Message-Authenticator dropped; upgrade the server or allow unsigned answers from it", "user", sl.x.user())
 			return

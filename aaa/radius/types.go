@@ -58,6 +58,7 @@ const (
 	typeAcctOutputGigawords  = rfc2869.AcctOutputGigawords_Type
 	typeEventTimestamp       = rfc2869.EventTimestamp_Type
 	typeConnectInfo          = rfc2869.ConnectInfo_Type
+	typeEAPMessage           = rfc2869.EAPMessage_Type
 	typeMessageAuthenticator = rfc2869.MessageAuthenticator_Type
 	typeAcctInterimInterval  = rfc2869.AcctInterimInterval_Type
 	typeNASPortID            = rfc2869.NASPortID_Type

@@ -23,6 +23,9 @@ type Config struct {
 	AnyPassword string
 	// Reply goes into every Access-Accept, after the user's own.
 	Reply radius.Attributes
+	// Script, where set, answers every Access-Request instead of the table; nil is no answer. It
+	// is called by several goroutines.
+	Script func(*radius.Packet) *radius.Packet
 	// KeepRecords is how many accounting records Records gives; the latest
 	// ones are kept (1,000). Counts are over all records.
 	KeepRecords int
@@ -52,7 +55,7 @@ type Behaviour struct {
 // Counts are what a Server has seen. All counters but Sessions and Open are
 // of packets.
 type Counts struct {
-	AccessRequests, Accepts, Rejects, StatusServers uint64
+	AccessRequests, Accepts, Challenges, Rejects, StatusServers uint64
 	// Retransmits are requests with the identifier and authenticator of one
 	// that was answered or is being answered; they count nowhere else.
 	Retransmits uint64

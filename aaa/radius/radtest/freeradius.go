@@ -38,6 +38,11 @@ type FreeRADIUSConfig struct {
 	Unsigned bool
 	// Accounting is put into the section "accounting", before the detail file.
 	Accounting string
+	// EAP is the method of EAP that it asks for first ("md5", "mschapv2", "tls"); it knows
+	// the first two, and TLS where Certificates are given. Empty is no EAP.
+	EAP string
+	// Certificates is a folder with ca.pem, server.pem and server.key for EAP-TLS.
+	Certificates string
 	// Record keeps every Access-Request for Requests.
 	Record bool
 }
@@ -112,9 +117,43 @@ func (f *FreeRADIUS) config() string {
 	if f.cfg.Record {
 		record = "requests"
 	}
-	return strings.NewReplacer("DIR", f.Dir, "RECORD", record, "SECRET", f.cfg.Secret, "LISTEN", f.cfg.Listen.String(), "SIGN", sign,
+	eap := [3]string{}
+	if f.cfg.EAP != "" {
+		eap = [3]string{f.eapModule(), "eap {\nok = return\n}", "eap"}
+	}
+	return strings.NewReplacer("DIR", f.Dir, "RECORD", record,
+		"EAPMODULE", eap[0], "EAPAUTHORIZE", eap[1], "EAPAUTHENTICATE", eap[2], "SECRET", f.cfg.Secret, "LISTEN", f.cfg.Listen.String(), "SIGN", sign,
 		"AUTHPORT", fmt.Sprint(f.Auth.Port()), "ACCTPORT", fmt.Sprint(f.Acct.Port()), "ACCOUNTING", f.cfg.Accounting).Replace(freeradiusConf)
 }
+
+// eapModule is the configuration of EAP. Fragments of EAP-TLS fit the Framed-MTU of the request.
+func (f *FreeRADIUS) eapModule() string {
+	tls := ""
+	if f.cfg.Certificates != "" {
+		tls = strings.ReplaceAll(eapTLS, "CERTS", f.cfg.Certificates)
+	}
+	return "eap {\ndefault_eap_type = " + f.cfg.EAP + "\ntimer_expire = 60\nmax_sessions = 4096\nmd5 {\n}\nmschapv2 {\n}\n" + tls + "}\n"
+}
+
+const eapTLS = `
+tls-config tls-common {
+	private_key_file = CERTS/server.key
+	certificate_file = CERTS/server.pem
+	ca_file = CERTS/ca.pem
+	tls_min_version = "1.2"
+	tls_max_version = "1.2"
+	cipher_list = "DEFAULT"
+	ecdh_curve = ""
+	fragment_size = 1400
+	include_length = yes
+	cache {
+		enable = no
+	}
+}
+tls {
+	tls = tls-common
+}
+`
 
 const freeradiusConf = `
 prefix = /usr
@@ -162,6 +201,7 @@ modules {
 	files {
 		filename = DIR/users
 	}
+	EAPMODULE
 	detail {
 		filename = DIR/detail
 		permissions = 0600
@@ -187,9 +227,11 @@ server default {
 		files
 		chap
 		mschap
+		EAPAUTHORIZE
 		pap
 	}
 	authenticate {
+		EAPAUTHENTICATE
 		Auth-Type PAP {
 			pap
 		}

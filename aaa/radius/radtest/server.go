@@ -254,9 +254,13 @@ func (s *Server) answer(p *radius.Packet, from netip.AddrPort, acct bool, how *B
 	r := s.authenticate(p, how)
 	s.mu.Lock()
 	s.counts.AccessRequests++
-	if r.Code == radius.CodeAccessAccept {
+	switch {
+	case r == nil:
+	case r.Code == radius.CodeAccessAccept:
 		s.counts.Accepts++
-	} else {
+	case r.Code == radius.CodeAccessChallenge:
+		s.counts.Challenges++
+	default:
 		s.counts.Rejects++
 	}
 	s.mu.Unlock()

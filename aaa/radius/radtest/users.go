@@ -9,23 +9,39 @@ import (
 	"layeh.com/radius"
 	"layeh.com/radius/rfc2759"
 	"layeh.com/radius/rfc2865"
+	"layeh.com/radius/rfc2869"
 	"layeh.com/radius/vendors/microsoft"
 )
 
 // authenticate answers an Access-Request.
 func (s *Server) authenticate(p *radius.Packet, how *Behaviour) *radius.Packet {
+	if s.cfg.Script != nil {
+		return s.cfg.Script(p)
+	}
 	name := rfc2865.UserName_GetString(p)
 	user, ok := s.cfg.Users[name]
 	if !ok && s.cfg.AnyPassword != "" {
 		user, ok = User{Password: s.cfg.AnyPassword}, true
 	}
 	accept := p.Response(radius.CodeAccessAccept)
+	if ok && !how.Reject && p.Get(rfc2869.EAPMessage_Type) != nil {
+		r := eap(p, accept, user.Password)
+		if r == accept {
+			s.grant(accept, &user)
+		}
+		return r
+	}
 	if how.Reject || !ok || !verify(p, accept, name, user.Password) {
 		return refuse(p)
 	}
+	s.grant(accept, &user)
+	return accept
+}
+
+// grant adds what a user gets.
+func (s *Server) grant(accept *radius.Packet, user *User) {
 	accept.Attributes = append(accept.Attributes, user.Reply...)
 	accept.Attributes = append(accept.Attributes, s.cfg.Reply...)
-	return accept
 }
 
 func refuse(p *radius.Packet) *radius.Packet {
