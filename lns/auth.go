@@ -27,6 +27,7 @@ func (sh *shard) askAAA(s *session, c *link.Credentials) {
 	sh.asks = append(sh.asks, ask{
 		req: aaa.Request{Identity: who, Credentials: aaa.Credentials{
 			Method: s.method, Password: c.Password, ID: c.ID, Challenge: c.Challenge, Response: c.Response,
+			EAP: c.EAP, State: c.State, MTU: c.MTU,
 		}},
 		done: func(g *aaa.Grant, err error) { inbox.put(&answer{key, owner, serial, g, err}) },
 	})
@@ -49,11 +50,26 @@ func (m *answer) deliver(sh *shard) {
 		return
 	}
 	sh.traceAnswer(s, m.grant, m.err)
-	if m.err != nil {
+	var more *aaa.Challenge
+	switch {
+	case errors.As(m.err, &more):
+		sh.challenged(s, more)
+	case m.err != nil:
 		sh.denied(s, m.err)
-		return
+	default:
+		sh.granted(s, m.grant)
 	}
-	sh.granted(s, m.grant)
+}
+
+// challenged goes on with EAP. What cannot be passed on to the subscriber ends the session.
+func (sh *shard) challenged(s *session, c *aaa.Challenge) {
+	var err error
+	sh.linkStep(s, func(fx *link.Effects) {
+		err = s.link.Challenge(sh.now, &link.Challenge{Packet: c.EAP, State: c.State, Timeout: c.Timeout, Ignored: c.Ignored}, fx)
+	})
+	if err != nil {
+		sh.deny(s, CauseAuthRejected, "no usable answer", err.Error())
+	}
 }
 
 // denied tells the subscriber that AAA said no, or said nothing.
@@ -64,6 +80,10 @@ func (sh *shard) denied(s *session, err error) {
 		cause, message = CauseAuthRejected, reject.Message
 		if reject.MSCHAPError != "" {
 			message = reject.MSCHAPError
+		}
+		if s.method == aaa.MethodEAP {
+			// A Reply-Message is not for EAP's subscribers (RFC 3579 section 2.6.5).
+			message = string(reject.EAP)
 		}
 	}
 	sh.deny(s, cause, message, err.Error())
@@ -116,6 +136,9 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 	message := g.ReplyMessage
 	if g.MSCHAPSuccess != "" {
 		message = g.MSCHAPSuccess
+	}
+	if s.method == aaa.MethodEAP {
+		message = string(g.EAP)
 	}
 	sh.linkStep(s, func(fx *link.Effects) { s.link.Grant(sh.now, net, message, fx) })
 }

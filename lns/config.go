@@ -142,8 +142,10 @@ func authMethods(names []string) ([]link.Method, error) {
 			list = append(list, link.MethodCHAP)
 		case "mschapv2":
 			list = append(list, link.MethodMSCHAPv2)
+		case "eap":
+			list = append(list, link.MethodEAP)
 		default:
-			return nil, fmt.Errorf("%q is not one of pap, chap, mschapv2", n)
+			return nil, fmt.Errorf("%q is not one of pap, chap, mschapv2, eap", n)
 		}
 	}
 	return list, nil

@@ -29,7 +29,7 @@ type LACProfile struct {
 	Hello time.Duration
 	// MRU is what we offer in LCP, in octets (576 to 1500).
 	MRU uint16
-	// Auth are the methods we ask for, the first one first: pap, chap, mschapv2.
+	// Auth are the methods we ask for, the first one first: pap, chap, mschapv2, eap.
 	Auth []string
 	// Proxy says what becomes of the LCP and the authentication that the LAC
 	// has done already (RFC 2661 section 6.8): accept, on-mismatch, strict or
@@ -94,7 +94,7 @@ func (p *LACProfile) Validate() error {
 		bad("mru: %d is not between 576 and 1500", p.MRU)
 	}
 	if len(p.Auth) == 0 {
-		bad("auth: name at least one of pap, chap, mschapv2")
+		bad("auth: name at least one of pap, chap, mschapv2, eap")
 	}
 	if _, err := authMethods(p.Auth); err != nil {
 		bad("auth: %w", err)

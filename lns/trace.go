@@ -157,9 +157,15 @@ func (sh *shard) traceAnswer(s *session, g *aaa.Grant, err error) {
 	}
 	v, server, message := trace.VerdictAccept, "", ""
 	var reject *aaa.RejectError
+	var more *aaa.Challenge
 	switch {
 	case errors.As(err, &reject):
 		v, server, message = trace.VerdictReject, reject.Server, reject.Message
+	case errors.As(err, &more):
+		v, server = trace.VerdictChallenge, more.Server
+		if more.Ignored {
+			message = "Invalid EAP Packet (Ignored)"
+		}
 	case err != nil:
 		v, message = trace.VerdictNone, err.Error()
 	default:

@@ -44,6 +44,7 @@ var (
 		aaa.MethodPAP:      culvertv1.AuthMethod_AUTH_METHOD_PAP,
 		aaa.MethodCHAP:     culvertv1.AuthMethod_AUTH_METHOD_CHAP,
 		aaa.MethodMSCHAPv2: culvertv1.AuthMethod_AUTH_METHOD_MSCHAPV2,
+		aaa.MethodEAP:      culvertv1.AuthMethod_AUTH_METHOD_EAP,
 	}
 )
 

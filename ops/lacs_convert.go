@@ -19,6 +19,7 @@ var authNames = map[string]culvertv1.AuthMethod{
 	"pap":      culvertv1.AuthMethod_AUTH_METHOD_PAP,
 	"chap":     culvertv1.AuthMethod_AUTH_METHOD_CHAP,
 	"mschapv2": culvertv1.AuthMethod_AUTH_METHOD_MSCHAPV2,
+	"eap":      culvertv1.AuthMethod_AUTH_METHOD_EAP,
 }
 
 // proxyNames are the names that lns has for the proxy policies, and their numbers.
@@ -146,7 +147,7 @@ func setAuth(p *lns.LACProfile, l *culvertv1.LAC) error {
 			}
 		}
 		if name == "" {
-			return invalid("lac.auth[%d]: %v is none of PAP, CHAP, MSCHAPV2", i, m)
+			return invalid("lac.auth[%d]: %v is none of PAP, CHAP, MSCHAPV2, EAP", i, m)
 		}
 		if slices.Contains(p.Auth, name) {
 			return invalid("lac.auth[%d]: %s is there twice", i, name)

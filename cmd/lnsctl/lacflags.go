@@ -20,7 +20,7 @@ type lacFlags struct {
 	Window                 *uint32        `placeholder:"N" help:"Receive window to offer, 1 to 1024 messages."`
 	Hello                  *time.Duration `placeholder:"TIME" help:"Silence before a HELLO, 1s to 1h; 0 sends none."`
 	MRU                    *uint32        `name:"mru" placeholder:"N" help:"MRU to offer, 576 to 1500 octets."`
-	Auth                   []string       `enum:"pap,chap,mschapv2" help:"Authentication to ask for: pap, chap, mschapv2; may be repeated, the first one first."`
+	Auth                   []string       `enum:"pap,chap,mschapv2,eap" help:"Authentication to ask for: pap, chap, mschapv2, eap; may be repeated, the first one first."`
 	Proxy                  string         `enum:"accept,on-mismatch,strict,always," default:"" help:"LCP and authentication that the LAC has done: accept also an MRU or compression that is not ours, on-mismatch does anew what does not fit, strict ends the call then, always does all anew."`
 	EchoInterval           *time.Duration `placeholder:"TIME" help:"Time between LCP echoes, at least 1s; 0 sends none."`
 	EchoFailures           *uint32        `placeholder:"N" help:"Unanswered LCP echoes that end a session."`

@@ -123,6 +123,8 @@ func methodWord(m culvertv1.AuthMethod) string {
 		return "CHAP"
 	case culvertv1.AuthMethod_AUTH_METHOD_MSCHAPV2:
 		return "MS-CHAPv2"
+	case culvertv1.AuthMethod_AUTH_METHOD_EAP:
+		return "EAP"
 	}
 	return ""
 }

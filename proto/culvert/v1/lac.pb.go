@@ -37,6 +37,8 @@ const (
 	AuthMethod_AUTH_METHOD_CHAP AuthMethod = 2
 	// MS-CHAPv2 (RFC 2759).
 	AuthMethod_AUTH_METHOD_MSCHAPV2 AuthMethod = 3
+	// EAP (RFC 3748), by whichever method the RADIUS server and the subscriber agree on.
+	AuthMethod_AUTH_METHOD_EAP AuthMethod = 4
 )
 
 // Enum value maps for AuthMethod.
@@ -46,12 +48,14 @@ var (
 		1: "AUTH_METHOD_PAP",
 		2: "AUTH_METHOD_CHAP",
 		3: "AUTH_METHOD_MSCHAPV2",
+		4: "AUTH_METHOD_EAP",
 	}
 	AuthMethod_value = map[string]int32{
 		"AUTH_METHOD_UNSPECIFIED": 0,
 		"AUTH_METHOD_PAP":         1,
 		"AUTH_METHOD_CHAP":        2,
 		"AUTH_METHOD_MSCHAPV2":    3,
+		"AUTH_METHOD_EAP":         4,
 	}
 )
 
@@ -977,13 +981,14 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x03lac\x18\x01 \x01(\v2\x0f.culvert.v1.LACR\x03lac\"&\n" +
 	"\x10RemoveLACRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x13\n" +
-	"\x11RemoveLACResponse*n\n" +
+	"\x11RemoveLACResponse*\x83\x01\n" +
 	"\n" +
 	"AuthMethod\x12\x1b\n" +
 	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fAUTH_METHOD_PAP\x10\x01\x12\x14\n" +
 	"\x10AUTH_METHOD_CHAP\x10\x02\x12\x18\n" +
-	"\x14AUTH_METHOD_MSCHAPV2\x10\x03*\x94\x01\n" +
+	"\x14AUTH_METHOD_MSCHAPV2\x10\x03\x12\x13\n" +
+	"\x0fAUTH_METHOD_EAP\x10\x04*\x94\x01\n" +
 	"\vProxyPolicy\x12\x1c\n" +
 	"\x18PROXY_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18PROXY_POLICY_ON_MISMATCH\x10\x01\x12\x17\n" +
