@@ -54,19 +54,30 @@ func (s *Store) Apply(ctx context.Context, changes []sessiondb.Change) error {
 		return err
 	}
 	statements := planOf(changes).statements()
-	err := s.transaction(ctx, func(tx pgx.Tx) error { return s.runAll(ctx, tx, statements, nil) })
+	var refused sessiondb.ConflictError
+	err := s.transaction(ctx, func(tx pgx.Tx) error {
+		refused = sessiondb.ConflictError{}
+		ours, err := s.fence(ctx, tx, statements, &refused)
+		if err != nil {
+			return err
+		}
+		return s.runAll(ctx, tx, ours, nil)
+	})
 	if aboutRows(err) {
-		var refused sessiondb.ConflictError
 		err = s.transaction(ctx, func(tx pgx.Tx) error {
 			refused = sessiondb.ConflictError{}
-			return s.runAll(ctx, tx, statements, &refused)
+			ours, err := s.fence(ctx, tx, statements, &refused)
+			if err != nil {
+				return err
+			}
+			return s.runAll(ctx, tx, ours, &refused)
 		})
-		if err == nil && len(refused.Changes) > 0 {
-			return &refused
-		}
 	}
 	if err != nil {
 		return s.explain(ctx, err)
+	}
+	if len(refused.Changes) > 0 {
+		return &refused
 	}
 	return nil
 }

@@ -50,6 +50,9 @@ type Config struct {
 	ConnString string
 	// Node is this node's name; the store reads and deletes only its rows.
 	Node string
+	// Fenced has Apply refuse changes of tunnels and sessions whose local
+	// address is not the node's in table service_addresses, for a cluster.
+	Fenced bool
 	// MaxConns bounds the connections; 0 means 4.
 	MaxConns int32
 	// ConnectTimeout bounds one attempt to connect; 0 means 5 s.
@@ -96,8 +99,9 @@ func (c Config) pool() (*pgxpool.Config, error) {
 
 // Store implements sessiondb.Store.
 type Store struct {
-	pool *pgxpool.Pool
-	node string
+	pool   *pgxpool.Pool
+	node   string
+	fenced bool
 	// begin is the SQL that begins a transaction.
 	begin string
 
@@ -131,7 +135,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	begin := fmt.Sprintf("begin; set local enable_hashjoin = off; set local enable_mergejoin = off;"+
 		" set local statement_timeout = %d; set local idle_in_transaction_session_timeout = %d",
 		timeout.Milliseconds(), timeout.Milliseconds())
-	return &Store{pool: pool, node: cfg.Node, begin: begin}, nil
+	return &Store{pool: pool, node: cfg.Node, fenced: cfg.Fenced, begin: begin}, nil
 }
 
 // MaintainHistory makes the partitions of session_history that the coming

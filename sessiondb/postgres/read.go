@@ -13,11 +13,21 @@ import (
 
 // Tunnels implements sessiondb.Store.
 func (s *Store) Tunnels(ctx context.Context) iter.Seq2[sessiondb.Tunnel, error] {
-	return read(ctx, s, `
+	return read(ctx, s, selectTunnels+"where node = $1"+orderTunnels, []any{escape(s.node)}, scanTunnel)
+}
+
+// TunnelsAt yields the tunnels of one local address, whosever they are.
+func (s *Store) TunnelsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Tunnel, error] {
+	return read(ctx, s, selectTunnels+"where local_address = $1 and local_port = $2"+orderTunnels,
+		[]any{local.Addr(), int32(local.Port())}, scanTunnel)
+}
+
+const selectTunnels = `
 select local_address, local_port, tunnel_id, node, peer_address, coalesce(peer_port, 0), peer_id, peer_name, profile,
 	peer_window, ns, nr, started_at, state
-from tunnels where node = $1 order by local_address, local_port, tunnel_id`, []any{escape(s.node)}, scanTunnel)
-}
+from tunnels `
+
+const orderTunnels = " order by local_address, local_port, tunnel_id"
 
 func scanTunnel(rows pgx.Rows, t *sessiondb.Tunnel) error {
 	var (
@@ -37,12 +47,22 @@ func scanTunnel(rows pgx.Rows, t *sessiondb.Tunnel) error {
 
 // Sessions implements sessiondb.Store.
 func (s *Store) Sessions(ctx context.Context) iter.Seq2[sessiondb.Session, error] {
-	return read(ctx, s, `
+	return read(ctx, s, selectSessions+"where node = $1"+orderSessions, []any{escape(s.node)}, scanSession)
+}
+
+// SessionsAt yields the sessions of one local address, whosever they are.
+func (s *Store) SessionsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Session, error] {
+	return read(ctx, s, selectSessions+"where local_address = $1 and local_port = $2"+orderSessions,
+		[]any{local.Addr(), int32(local.Port())}, scanSession)
+}
+
+const selectSessions = `
 select local_address, local_port, tunnel_id, session_id, node, peer_id, acct_session_id, user_name, profile,
 	lac_address, coalesce(lac_port, 0), calling_station, called_station, call_serial, address, routes, started_at, state,
 	in_octets, out_octets, in_packets, out_packets, updated_at
-from sessions where node = $1 order by local_address, local_port, tunnel_id, session_id`, []any{escape(s.node)}, scanSession)
-}
+from sessions `
+
+const orderSessions = " order by local_address, local_port, tunnel_id, session_id"
 
 func scanSession(rows pgx.Rows, v *sessiondb.Session) error {
 	var (
@@ -66,8 +86,13 @@ func scanSession(rows pgx.Rows, v *sessiondb.Session) error {
 
 // Entries implements sessiondb.Store.
 func (s *Store) Entries(ctx context.Context) iter.Seq2[sessiondb.Entry, error] {
+	return s.EntriesOf(ctx, s.node)
+}
+
+// EntriesOf yields the accounting records that another node has not brought to a server.
+func (s *Store) EntriesOf(ctx context.Context, node string) iter.Seq2[sessiondb.Entry, error] {
 	return read(ctx, s, "select seq, node, acct_session_id, payload from accounting_outbox where node = $1 order by seq",
-		[]any{escape(s.node)}, func(rows pgx.Rows, e *sessiondb.Entry) error {
+		[]any{escape(node)}, func(rows pgx.Rows, e *sessiondb.Entry) error {
 			err := rows.Scan(&e.Seq, &e.Node, &e.Session, &e.Payload)
 			unescapeAll(&e.Node, &e.Session)
 			return err
