@@ -62,6 +62,7 @@ func collectPlane(out sink, src *Sources) {
 	out.counter(descPlaneDropped, s.Invalid, "invalid-ip")
 	out.counter(descPlaneDropped, s.CoreDropped, "core")
 	out.counter(descPlaneDropped, s.NoSession, "no-session")
+	out.counter(descPlaneDropped, s.Fenced, "fenced")
 	out.counter(descPlaneDropped, s.TooBig, "too-big")
 }
 

@@ -60,6 +60,9 @@ type Config struct {
 	// Now, where set, is the time for what waits to be reordered, and nothing is given on by
 	// itself: the plane's method Tick does. It is for tests in virtual time.
 	Now func() time.Duration
+	// Fence, where set, bounds until when each of Listen is answered for; the
+	// addresses need not be this host's when the plane is made (IP_FREEBIND).
+	Fence *Fence
 	// Log takes the few things that no call can return; nil is slog.Default.
 	Log *slog.Logger
 }
@@ -95,6 +98,9 @@ func (c Config) Validate() error {
 	}
 	if len(c.Device) > 15 {
 		bad("dataplane: device name %q is longer than 15 octets", c.Device)
+	}
+	if c.Fence != nil && len(c.Fence.until) != len(c.Listen) {
+		bad("dataplane: a fence for %d addresses to listen on, of which there are %d", len(c.Fence.until), len(c.Listen))
 	}
 	for _, r := range c.Routes {
 		if !r.IsValid() || !r.Addr().Is4() {

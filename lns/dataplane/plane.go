@@ -115,6 +115,8 @@ type Stats struct {
 	// the kernel; Malformed had no valid L2TP or PPP header (those without an
 	// L2TP header are handed over, for the log).
 	Overrun, SendDropped, Malformed uint64
+	// Fenced were dropped both ways because their listener's time is up.
+	Fenced uint64
 	// Invalid came from subscribers and had no valid IPv4 header, CoreDropped
 	// were not taken by the core.
 	Invalid, CoreDropped uint64

@@ -52,7 +52,7 @@ func newUDP(c Config) (Transport, error) {
 
 // listen opens one address' sockets.
 func (u *udp) listen(listener uint16, a netip.AddrPort, c Config) error {
-	if err := probe(a); err != nil {
+	if err := probe(a, c); err != nil {
 		return listenError(a, err)
 	}
 	// Close ends what is opened here, also if not all can be.
@@ -86,7 +86,7 @@ func (u *udp) listen(listener uint16, a netip.AddrPort, c Config) error {
 
 // probe finds out whether another process has the address: sockets that may
 // share it would not be told, and would take part of its traffic.
-func probe(a netip.AddrPort) error {
+func probe(a netip.AddrPort, c Config) error {
 	if a.Port() == 0 {
 		return nil
 	}
@@ -95,7 +95,21 @@ func probe(a netip.AddrPort) error {
 		return err
 	}
 	defer unix.Close(fd)
+	if err := freeBind(fd, a, c); err != nil {
+		return err
+	}
 	return unix.Bind(fd, sockaddr(a))
+}
+
+// freeBind lets fd be bound to an address that comes to this host only later.
+func freeBind(fd int, a netip.AddrPort, c Config) error {
+	switch {
+	case c.Fence == nil:
+		return nil
+	case a.Addr().Is4():
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
 }
 
 // openSocket makes one socket and binds it.
@@ -134,6 +148,9 @@ func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 		if err := readMarks(fd); err != nil {
 			return err
 		}
+	}
+	if err := freeBind(fd, a, c); err != nil {
+		return err
 	}
 	return unix.Bind(fd, sockaddr(a))
 }

@@ -14,6 +14,7 @@ type userspace struct {
 	// Set by New and Start, then constant.
 	config    Config
 	transport Transport
+	fenced    *fenced // nil without a fence
 	core      Core
 	handler   Handler
 	sessions  *table
@@ -64,6 +65,10 @@ func New(c Config) (Plane, error) {
 			return nil, err
 		}
 		p.transport = t
+	}
+	if c.Fence != nil {
+		p.fenced = &fenced{Transport: p.transport, fence: c.Fence}
+		p.transport = p.fenced
 	}
 	if p.core == nil {
 		d, err := newTUN(c)
@@ -251,6 +256,9 @@ func (p *userspace) Stats() Stats {
 	sum := Stats{Overrun: p.transport.Overrun()}
 	for i := range p.shards {
 		p.shards[i].addTo(&sum)
+	}
+	if p.fenced != nil {
+		sum.Fenced = p.fenced.dropped.Load()
 	}
 	return sum
 }

@@ -1,0 +1,97 @@
+package dataplane
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+)
+
+// loop is a Transport that gives back what is sent.
+type loop struct {
+	Transport
+	receive func(int, []Datagram)
+	sent    []uint16
+}
+
+func (l *loop) Start(receive func(int, []Datagram)) error { l.receive = receive; return nil }
+
+func (l *loop) Send(_ int, batch []Datagram) int {
+	for _, d := range batch {
+		l.sent = append(l.sent, d.Listener)
+	}
+	return len(batch)
+}
+
+// TestFence lets pass what is in time, both ways, and counts the rest.
+func TestFence(t *testing.T) {
+	now := time.Hour
+	f := NewFence(3)
+	f.now = func() time.Duration { return now }
+	inner := &loop{}
+	tr := &fenced{Transport: inner, fence: f}
+	var received []uint16
+	if err := tr.Start(func(_ int, batch []Datagram) {
+		for _, d := range batch {
+			received = append(received, d.Listener)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	batch := []Datagram{{Listener: 0}, {Listener: 1}, {Listener: 1}, {Listener: 2}, {Listener: 0}, {Listener: 9}}
+	f.Set(0, now+time.Second)
+	f.Set(1, now)
+	f.Set(2, Unfenced)
+	if n := tr.Send(0, batch); n != len(batch) || len(inner.sent) != 3 {
+		t.Errorf("%d taken, %v sent", n, inner.sent)
+	}
+	inner.receive(0, batch)
+	if len(received) != 3 || tr.dropped.Load() != 6 {
+		t.Errorf("%v received, %d dropped", received, tr.dropped.Load())
+	}
+	now += time.Second
+	inner.sent, received = nil, nil
+	tr.Send(0, batch)
+	inner.receive(0, batch)
+	if len(inner.sent) != 1 || len(received) != 1 {
+		t.Errorf("after the time is up: %v sent, %v received", inner.sent, received)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { inner.sent = inner.sent[:0]; tr.Send(0, batch) }); allocs != 0 {
+		t.Errorf("%v allocations for a batch", allocs)
+	}
+}
+
+// TestFenceFreeBind listens on an address that this host does not have.
+func TestFenceFreeBind(t *testing.T) {
+	for _, text := range []string{"192.0.2.77:1701", "[2001:db8::77]:1701"} {
+		c := Config{Listen: []netip.AddrPort{netip.MustParseAddrPort(text)}, Shards: 2, Fence: NewFence(1), Core: nil}.withDefaults()
+		u, err := newUDP(c)
+		if err != nil {
+			t.Errorf("with a fence: %v", err)
+			continue
+		}
+		if err := u.Close(); err != nil {
+			t.Error(err)
+		}
+		c.Fence = nil
+		if _, err := newUDP(c); err == nil {
+			t.Error("without a fence, an address that nobody has is taken")
+		}
+	}
+	if (Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1")}, Fence: NewFence(2)}).Validate() == nil {
+		t.Error("a fence of another size is taken")
+	}
+}
+
+func BenchmarkFence(b *testing.B) {
+	f := NewFence(1)
+	f.Set(0, Unfenced)
+	tr := &fenced{Transport: &discard{}, fence: f}
+	batch := make([]Datagram, 64)
+	for b.Loop() {
+		tr.Send(0, batch)
+	}
+}
+
+type discard struct{ Transport }
+
+func (*discard) Send(_ int, batch []Datagram) int { return len(batch) }
