@@ -35,10 +35,21 @@ const refusalID = 0xffff
 // maxRefusals bounds StopCCNs to unknown LACs per second.
 const maxRefusals = 200
 
-func newAcceptor(listeners int) *acceptor {
+// Each life of the node begins to number its tunnels somewhere else, by the epoch of
+// its journal: a LAC that has not noticed its death goes on sending to the ids of the
+// one before, and a control message of the right number would be taken for one of a new
+// tunnel of the same LAC. The ids below the beginning, one in twenty at most, are left out.
+const (
+	lifeIDs = 512
+	lifes   = 8
+)
+
+func newAcceptor(listeners int, epoch uint32) *acceptor {
 	a := &acceptor{known: make(map[acceptKey]uint16)}
 	for range listeners {
-		a.ids = append(a.ids, newIDAllocator(refusalID-1))
+		ids := newIDAllocator(refusalID - 1)
+		ids.fresh += uint16(epoch % lifes * lifeIDs)
+		a.ids = append(a.ids, ids)
 	}
 	return a
 }

@@ -52,3 +52,19 @@ func TestIDsRunOutAndComeBack(t *testing.T) {
 		t.Fatalf("got %d, %v; want the only free id, 7", id, ok)
 	}
 }
+
+// A node that was killed does not give the tunnel ids of its last life again: LACs that
+// have not noticed still send to them.
+func TestTunnelIDsOfEarlierLivesRest(t *testing.T) {
+	seen := map[uint16]uint32{}
+	for epoch := uint32(1); epoch <= lifes; epoch++ {
+		a := newAcceptor(1, epoch)
+		for range lifeIDs {
+			id, ok := a.ids[0].take()
+			if before := seen[id]; !ok || before != 0 {
+				t.Fatalf("epoch %d: tunnel id %d was given in epoch %d", epoch, id, before)
+			}
+			seen[id] = epoch
+		}
+	}
+}

@@ -79,7 +79,7 @@ func newShard(srv *Server, idx int) *shard {
 	}
 	sh.wheel.init(srv.clock.Mono())
 	if idx == 0 {
-		sh.accept = newAcceptor(len(srv.listeners))
+		sh.accept = newAcceptor(len(srv.listeners), srv.epoch)
 	}
 	return sh
 }

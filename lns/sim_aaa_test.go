@@ -27,6 +27,7 @@ func (m radiusMode) String() string {
 type simRADIUS struct {
 	w    *world
 	mode radiusMode
+	lies []string // sessions that were lied about, by Acct-Session-Id
 }
 
 func newSimRADIUS(w *world) *simRADIUS { return &simRADIUS{w: w} }
@@ -87,6 +88,7 @@ func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
 	if err != nil {
 		return g, err
 	}
+	r.lies = append(r.lies, req.Identity.AcctSessionID)
 	switch r.w.rnd.IntN(5) {
 	case 0:
 		g.Address = fixedAddress(r.w.rnd.IntN(r.w.plan.users))

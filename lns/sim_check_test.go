@@ -34,16 +34,6 @@ func (c *checker) init(l *life) {
 	}
 }
 
-// died notes which tunnel ids the next life may meet late packets of.
-func (c *checker) died() {
-	for id := range c.tunnels {
-		c.l.w.stale[id] = true
-	}
-	for id := range c.endedTunnels {
-		c.l.w.stale[id] = true
-	}
-}
-
 // step checks everything after a step of a shard.
 func (c *checker) step(sh *shard) {
 	c.ids(sh)
@@ -132,7 +122,7 @@ func (c *checker) sessionIDs(sh *shard) {
 // order checks that a tunnel's calls came in the order in which the LAC placed them, each once:
 // ids are handed out in the order of arrival, serial numbers in that of dialling.
 func (c *checker) order(t *tunnel) {
-	if c.l.w.net.corrupted || c.l.w.stale[tunnelID{t.facts.listener, t.facts.id}] {
+	if c.l.w.net.corrupted {
 		return
 	}
 	known := c.serials[t.facts]

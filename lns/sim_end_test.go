@@ -3,6 +3,7 @@ package lns
 import (
 	"time"
 
+	"culvert/aaa"
 	"culvert/proto/l2tp"
 )
 
@@ -31,6 +32,9 @@ func (w *world) heal() {
 		s.Drain(s.draining.Load() && w.life.stopped)
 		if len(s.LACs()) == 0 {
 			_ = s.PutLAC(w.plan.profile)
+		}
+		for _, id := range w.radius.lies { // they have what is others'
+			_, _ = s.Disconnect(Selector{ID: id}, aaa.CauseAdminReset, "simulated")
 		}
 	})
 	if w.life != nil {
@@ -65,6 +69,7 @@ func (w *world) traffic() {
 	if !w.run(w.now+5*time.Minute, func() bool { lacking = w.lacking(); return lacking < 0 }) {
 		w.fail("all come online", "user %d is online and has no traffic: %+v", lacking, w.user(lacking).session())
 	}
+	w.run(w.now+30*time.Second, nil) // what the chaos has begun comes to its end
 	stays := map[int]*session{}
 	for _, i := range w.online(true) {
 		if s := w.user(i).session(); s.times.end == never && s.times.idle == never {

@@ -157,7 +157,6 @@ func (l *life) effect() {
 func (l *life) die(down time.Duration) {
 	w := l.w
 	w.tell("lnsd is dead")
-	l.check.died()
 	w.life = nil
 	w.store.stall, w.store.dead = 0, true
 	w.after(down, w.start)

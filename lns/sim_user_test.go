@@ -18,6 +18,7 @@ type simUser struct {
 	call   *rigCall   // nil while it is offline
 	online bool
 	due    bool // it will dial
+	heard  time.Duration
 }
 
 func newSimUser(w *world, i int) *simUser {
@@ -73,7 +74,7 @@ func (u *simUser) noticed(c *rigCall) {
 		// The LNS should say that the call is over; a LAC does not wait for ever.
 		u.w.after(8*time.Second, func() { u.hangUp(c) })
 	case c.up && !u.online && u.call == c:
-		u.online = true
+		u.online, u.heard = true, u.w.now
 		u.w.tell("user %d is online as %v", u.index, c.client.Address())
 		u.w.after(u.upTo(30*time.Second), func() { u.leave(c) })
 		u.w.after(u.upTo(2*time.Second), func() { u.surf(c) })
@@ -142,6 +143,15 @@ func (u *simUser) leave(c *rigCall) {
 // surf sends a packet and gets one, now and again.
 func (u *simUser) surf(c *rigCall) {
 	if !u.alive(c) || !c.up || u.call != c {
+		return
+	}
+	if len(c.packets) > 0 {
+		u.heard = u.w.now
+	}
+	if u.w.net.corrupted && u.w.now-u.heard > 40*time.Second {
+		// The LNS and the LAC may not agree on what is up for ever, after what was changed on
+		// its way. A modem notices.
+		u.hangUp(c)
 		return
 	}
 	c.packets = nil

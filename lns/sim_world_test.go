@@ -50,7 +50,6 @@ type world struct {
 	// seen are the sessions that were ever seen, by Acct-Session-Id.
 	seen    map[string]*session
 	causes  map[string]string // by Acct-Session-Id: why it ended
-	stale   map[tunnelID]bool // tunnel ids of earlier lives
 	history history
 	steps   int
 }
@@ -115,7 +114,7 @@ func simulate(p *plan) (v *violation, w *world) {
 func newWorld(p *plan) *world {
 	w := &world{
 		plan: p, rnd: rand.New(rand.NewPCG(p.seed, 1)),
-		seen: map[string]*session{}, causes: map[string]string{}, stale: map[tunnelID]bool{},
+		seen: map[string]*session{}, causes: map[string]string{},
 	}
 	w.store, w.radius, w.books, w.net = newSimStore(w), newSimRADIUS(w), newBooks(w), newSimNet(w)
 	return w
