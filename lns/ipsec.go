@@ -89,8 +89,16 @@ type ESP struct {
 	Tunnel bool
 }
 
-// String names the algorithms as strongSwan writes them.
+// String names the algorithms, and says whether they go inside UDP.
 func (e ESP) String() string {
+	if e.Encapsulated {
+		return e.Algorithms() + " in UDP"
+	}
+	return e.Algorithms()
+}
+
+// Algorithms names the algorithms as strongSwan writes them.
+func (e ESP) Algorithms() string {
 	var parts []string
 	enc := e.Encryption
 	if e.KeyBits != 0 {
@@ -100,11 +108,7 @@ func (e ESP) String() string {
 	if e.Integrity != "" {
 		parts = append(parts, e.Integrity)
 	}
-	s := strings.Join(parts, "/")
-	if e.Encapsulated {
-		s += " in UDP"
-	}
-	return s
+	return strings.Join(parts, "/")
 }
 
 // decimal writes a small positive number.
@@ -139,6 +143,9 @@ const (
 	SAEndRestart  SACause = "restart"  // charon was restarted and forgot it
 	SAEndUnknown  SACause = "unknown"  // charon gave no reason
 )
+
+// SACauses are all of them.
+var SACauses = []SACause{SAEndDPD, SAEndDelete, SAEndExpired, SAEndLocal, SAEndReplaced, SAEndProfile, SAEndRestart, SAEndUnknown}
 
 // SAEnd is how an SA ended.
 type SAEnd struct {
@@ -192,3 +199,9 @@ const (
 	IKEKernel       IKEReason = "kernel"    // the kernel refused the SA
 	IKEOtherFailure IKEReason = "other"
 )
+
+// IKEReasons are all of them.
+var IKEReasons = []IKEReason{
+	IKENoProposal, IKENoESP, IKENoConfig, IKEAuthFailed, IKECertExpired, IKECertRevoked, IKECertUnknown,
+	IKENoSelectors, IKENoAnswer, IKEKernel, IKEOtherFailure,
+}

@@ -55,7 +55,7 @@ func tunnelProto(t *lns.TunnelInfo) *culvertv1.Tunnel {
 		PeerName: text(t.PeerName), PeerVendor: text(t.PeerVendor),
 		Lac: t.Profile, State: tunnelStates[t.State], Since: timestamp(t.Since),
 		Sessions: uint32(t.Sessions), Ns: uint32(t.Ns), Nr: uint32(t.Nr),
-		Window: uint32(t.Window), Retransmissions: t.Retransmissions,
+		Window: uint32(t.Window), Retransmissions: t.Retransmissions, Ipsec: saProto(t.SA),
 	}
 }
 

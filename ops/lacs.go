@@ -77,11 +77,11 @@ func (s *lacService) ChangeLAC(_ context.Context, req *culvertv1.ChangeLACReques
 		return nil, err
 	}
 	for _, path := range req.GetUpdateMask().GetPaths() {
-		i := slices.IndexFunc(lacFields, func(f lacField) bool { return f.name == path })
-		if i < 0 {
+		known, err := changeField(&p, req.GetLac(), path)
+		if !known {
 			return nil, invalid("update_mask: %q cannot be changed; these can: %s", path, lacFieldNames())
 		}
-		if err := lacFields[i].set(&p, req.GetLac()); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -52,6 +52,7 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
 		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
 	}
+	l.Ipsec = ipsecProto(p.IPsec)
 	for _, x := range p.Prefixes {
 		l.Prefixes = append(l.Prefixes, x.String())
 	}
@@ -114,6 +115,7 @@ var lacFields = []lacField{
 	{"reorder_time", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setDuration("lac.reorder_time", &p.ReorderTime, l.GetReorderTime(), lacDefaults.ReorderTime)
 	}},
+	{"ipsec", setIPsec},
 	{"max_tunnels", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setBound("lac.max_tunnels", &p.MaxTunnels, l.GetMaxTunnels())
 	}},

@@ -3,6 +3,7 @@ package ops
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,6 +161,12 @@ func TestLACRoundTrip(t *testing.T) {
 		AcceptUnknownMandatory: true, FloatPeer: true, HideAVPs: true,
 		Sequencing: lns.SequencingAlways, ReorderPackets: 5, ReorderTime: 20 * time.Millisecond, MaxTunnels: 3, MaxSessions: 4,
 	}
+	p.IPsec = &lns.IPsecProfile{
+		Mode: lns.IPsecPreferred, Version: 2, Auth: "cert", LocalID: "lns", RemoteIDs: []string{"a", "b"}, Certificate: "c", CA: "ca", CRL: "crl",
+		Revocation: "strict", IKEProposals: []string{"i"}, ESPProposals: []string{"e"}, Legacy: true, NoPFS: true, Encap: true,
+		DPDDelay: 2 * time.Second, DPDTimeout: 5 * time.Second, IKELife: time.Minute, Life: 30 * time.Second, ReplayWindow: 64,
+		Unique: "never", Initiate: true, PathMTU: 1480, Patience: time.Second,
+	}
 	if err := setPrefixes(&p, &culvertv1.LAC{Prefixes: []string{"10.0.0.0/8"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -171,5 +178,48 @@ func TestLACRoundTrip(t *testing.T) {
 	}
 	if !proto.Equal(l, lacProto(&q)) {
 		t.Errorf("there: %v\nback: %v", l, lacProto(&q))
+	}
+}
+
+// TestIPsecFieldsAreComplete keeps ipsecFields true to the message.
+func TestIPsecFieldsAreComplete(t *testing.T) {
+	fields := (&culvertv1.IPsecProfile{}).ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		name := string(fields.Get(i).Name())
+		known := slices.ContainsFunc(ipsecFields, func(f ipsecField) bool { return f.name == name })
+		if output := name == "has_psk" || name == "has_key"; known == output {
+			t.Errorf("field %s: in ipsecFields %v", name, known)
+		}
+	}
+}
+
+// TestIPsecIsChangedFieldByField: what a change does not name stays, secrets too, and
+// the profile in force is not written to.
+func TestIPsecIsChangedFieldByField(t *testing.T) {
+	before := lns.DefaultIPsecProfile()
+	before.PSK = "secret"
+	p := lns.LACProfile{Name: "x", IPsec: &before}
+	m := &culvertv1.LAC{Ipsec: &culvertv1.IPsecProfile{Mode: culvertv1.ProtectionMode_PROTECTION_MODE_PREFERRED, Legacy: true}}
+	for _, path := range []string{"ipsec.mode", "ipsec.legacy"} {
+		if known, err := changeField(&p, m, path); !known || err != nil {
+			t.Fatalf("%s: %v, %v", path, known, err)
+		}
+	}
+	if p.IPsec.Mode != lns.IPsecPreferred || !p.IPsec.Legacy || p.IPsec.PSK != "secret" {
+		t.Errorf("became %+v", p.IPsec)
+	}
+	if before.Legacy || before.Mode != lns.IPsecRequired {
+		t.Error("the profile in force was written to")
+	}
+	if known, _ := changeField(&p, m, "ipsec.has_psk"); known {
+		t.Error("an output can be changed")
+	}
+	shown := ipsecProto(p.IPsec)
+	if shown.Psk != "" || !shown.HasPsk {
+		t.Errorf("shown with its secret: %v", shown)
+	}
+	added := &culvertv1.AddLACRequest{Lac: &culvertv1.LAC{Ipsec: &culvertv1.IPsecProfile{Psk: "hush", Key: "hush"}}}
+	if s := redact(added); strings.Contains(s, "hush") || !strings.Contains(s, "has_psk") {
+		t.Errorf("in the log: %s", s)
 	}
 }

@@ -1,5 +1,7 @@
 package ops
 
+import "culvert/lns"
+
 var (
 	descReceived     = metric("plane_received_datagrams_total", "Datagrams that the L2TP sockets received.")
 	descSent         = metric("plane_sent_datagrams_total", "Datagrams that the L2TP sockets sent.")
@@ -32,6 +34,14 @@ var (
 	descDynAuthEnded   = metric("dynauth_disconnected_sessions_total", "Sessions that a RADIUS server had ended.")
 	descDynAuthDropped = metric("dynauth_dropped_requests_total", "Disconnect-Requests and the like that were dropped in silence, by reason.", "reason")
 
+	descIPsecUp       = metric("ipsec_charon_up", "1 while the key exchange daemon is there.")
+	descIPsecSAs      = metric("ipsec_sas", "Peers that have an SA, by LAC profile.", "lac")
+	descIPsecNew      = metric("ipsec_sas_established_total", "Peers that have set up an SA.")
+	descIPsecGone     = metric("ipsec_sas_gone_total", "Peers whose SA is gone for good, by cause: dpd is a dead-peer detection that timed out.", "cause")
+	descIPsecRekeyed  = metric("ipsec_rekeyings_total", "Times that an SA got new keys.")
+	descIPsecIKE      = metric("ipsec_ike_sas_total", "IKE SAs by what they did: established or ended.", "event")
+	descIPsecFailures = metric("ipsec_ike_failures_total", "Attempts of LACs to set up an SA that failed, by reason.", "reason")
+
 	descOutboxPending = metric("accounting_pending_records", "Accounting records that no server has acknowledged yet.")
 	descOutboxAway    = metric("accounting_away", "1 while no accounting server answers.")
 	descOutboxRecords = metric("accounting_records_total", "Accounting records by what became of them: acknowledged, coalesced into a later one, corrupt in the journal.", "result")
@@ -47,6 +57,29 @@ func collectSources(out sink, src *Sources) {
 	collectRADIUS(out, src)
 	collectDynAuth(out, src)
 	collectOutbox(out, src)
+	collectIPsec(out, src)
+}
+
+func collectIPsec(out sink, src *Sources) {
+	if src.IPsec == nil {
+		return
+	}
+	s := src.IPsec()
+	out.gauge(descIPsecUp, boolean(s.Connected))
+	for lac, n := range s.SAs {
+		out.gauge(descIPsecSAs, float64(n), lac)
+	}
+	out.counter(descIPsecNew, s.Up)
+	out.counter(descIPsecRekeyed, s.Rekeyed)
+	out.counter(descIPsecIKE, s.IKEUp, "established")
+	out.counter(descIPsecIKE, s.IKEDown, "ended")
+	// Every value of a label is there from the beginning, so that a rate sees the first one.
+	for _, cause := range lns.SACauses {
+		out.counter(descIPsecGone, s.Gone[cause], string(cause))
+	}
+	for _, reason := range lns.IKEReasons {
+		out.counter(descIPsecFailures, s.Failures[reason], string(reason))
+	}
 }
 
 func collectPlane(out sink, src *Sources) {

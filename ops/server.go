@@ -94,7 +94,7 @@ func (s *Server) newGRPC(creds transport, node Node) *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)
 	culvertv1.RegisterLACServiceServer(server, &lacService{node: node})
-	culvertv1.RegisterTunnelServiceServer(server, &tunnelService{node: node})
+	culvertv1.RegisterTunnelServiceServer(server, &tunnelService{node: node, usage: s.cfg.Sources.SAUsage})
 	culvertv1.RegisterSessionServiceServer(server, &sessionService{node: node, stopping: s.stopping})
 	culvertv1.RegisterNodeServiceServer(server, &nodeService{node: node, cfg: &s.cfg})
 	s.health = grpchealth.NewServer()

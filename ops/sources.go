@@ -1,8 +1,10 @@
 package ops
 
 import (
+	"context"
 	"time"
 
+	"culvert/lns"
 	"culvert/lns/dataplane"
 	"culvert/sessiondb"
 )
@@ -23,9 +25,27 @@ type Sources struct {
 	DynAuth func() DynAuthStats
 	// Outbox is that of accounting records that no server has acknowledged.
 	Outbox func() OutboxStats
+	// IPsec is that of the key exchange; SAUsage asks it for what an SA has carried, and may block until ctx ends.
+	IPsec   func() IPsecStats
+	SAUsage func(ctx context.Context, mark uint32) (lns.SAUsage, error)
 	// NotReady gives further reasons why no call should be sent here;
 	// Warnings what needs attention while calls go on.
 	NotReady, Warnings func() []string
+}
+
+// IPsecStats is about SAs and the key exchange. Its fields are those of lns/ipsec's own type.
+type IPsecStats struct {
+	// Connected says that charon is there; Version is its.
+	Connected bool
+	Version   string
+	// SAs is how many peers each LAC profile has.
+	SAs map[string]int
+	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.
+	Up, Rekeyed uint64
+	Gone        map[lns.SACause]uint64
+	// IKEUp and IKEDown count IKE SAs; Failures attempts that failed, by reason.
+	IKEUp, IKEDown uint64
+	Failures       map[lns.IKEReason]uint64
 }
 
 // PoolStats is how full an address pool is. Its fields are those of the

@@ -53,11 +53,18 @@ func redact(req any) string {
 }
 
 func withoutSecret(l *culvertv1.LAC) *culvertv1.LAC {
-	if l.GetSecret() == "" {
+	s := l.GetIpsec()
+	if l.GetSecret() == "" && s.GetPsk() == "" && s.GetKey() == "" {
 		return l
 	}
 	l = proto.CloneOf(l)
-	l.Secret, l.HasSecret = "", true
+	if l.GetSecret() != "" {
+		l.Secret, l.HasSecret = "", true
+	}
+	if s := l.GetIpsec(); s != nil {
+		s.HasPsk, s.HasKey = s.HasPsk || s.Psk != "", s.HasKey || s.Key != ""
+		s.Psk, s.Key = "", ""
+	}
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	culvertv1 "culvert/proto/culvert/v1"
 
@@ -14,7 +15,12 @@ import (
 type tunnelService struct {
 	culvertv1.UnimplementedTunnelServiceServer
 	node Node
+	// usage asks for what an SA has carried; nil where the node has no IPsec.
+	usage func(ctx context.Context, mark uint32) (lns.SAUsage, error)
 }
+
+// usageTime bounds the wait for the key exchange daemon: a tunnel is shown without its SA's usage rather than not at all.
+const usageTime = 3 * time.Second
 
 func (s *tunnelService) ListTunnels(_ context.Context, req *culvertv1.ListTunnelsRequest) (*culvertv1.ListTunnelsResponse, error) {
 	peer, err := parseAddr("peer", req.GetPeer())
@@ -37,12 +43,20 @@ func (s *tunnelService) ListTunnels(_ context.Context, req *culvertv1.ListTunnel
 	return resp, nil
 }
 
-func (s *tunnelService) GetTunnel(_ context.Context, req *culvertv1.GetTunnelRequest) (*culvertv1.GetTunnelResponse, error) {
+func (s *tunnelService) GetTunnel(ctx context.Context, req *culvertv1.GetTunnelRequest) (*culvertv1.GetTunnelResponse, error) {
 	t, err := findTunnel("tunnel", req.GetTunnel(), s.node)
 	if err != nil {
 		return nil, err
 	}
-	return &culvertv1.GetTunnelResponse{Tunnel: tunnelProto(&t)}, nil
+	p := tunnelProto(&t)
+	if t.SA != nil && s.usage != nil {
+		ctx, cancel := context.WithTimeout(ctx, usageTime)
+		defer cancel()
+		if u, err := s.usage(ctx, t.SA.Mark); err == nil {
+			p.Ipsec.Usage = usageProto(&u)
+		}
+	}
+	return &culvertv1.GetTunnelResponse{Tunnel: p}, nil
 }
 
 func (s *tunnelService) StopTunnel(_ context.Context, req *culvertv1.StopTunnelRequest) (*culvertv1.StopTunnelResponse, error) {

@@ -38,6 +38,7 @@ func lacColumns() []column[*culvertv1.LAC] {
 		{title: "PREFIXES", value: func(x l) string { return anyOf(x.GetPrefixes(), ",") }},
 		{title: "HOST-NAMES", value: func(x l) string { return anyOf(x.GetHostNames(), ",") }},
 		{title: "SECRET", value: func(x l) string { return yesNo(x.GetHasSecret()) }},
+		{title: "IPSEC", value: func(x l) string { return ipsecMode(x) }},
 		{title: "TUNNELS", right: true, value: func(x l) string { return number(x.GetTunnels()) }},
 		{title: "SESSIONS", right: true, value: func(x l) string { return number(x.GetSessions()) }},
 		{title: "LOCAL-NAME", wide: true, value: l.GetLocalName},
@@ -96,7 +97,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 	if l.GetEchoInterval().AsDuration() != 0 {
 		echo = fmt.Sprintf("every %s, %s end a session", echo, count(l.GetEchoFailures(), "failure"))
 	}
-	return []fact{
+	facts := []fact{
 		{"Name", l.GetName()},
 		{"Prefixes", anyOf(l.GetPrefixes(), ", ")},
 		{"Host names", anyOf(l.GetHostNames(), ", ")},
@@ -116,6 +117,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},
 		{"Sessions", used(l.GetSessions(), l.GetMaxSessions())},
 	}
+	return append(facts, lacIPsecFacts(l)...)
 }
 
 // proxyWords say what the policies do.

@@ -31,8 +31,9 @@ type lacFlags struct {
 	Sequencing             *string        `enum:"required,negotiation,always" placeholder:"WHEN" help:"Number data messages where the LAC wants it (required), until PPP is up (negotiation), or always."`
 	ReorderPackets         *uint32        `placeholder:"N" help:"For how many data messages a missing one is waited for, up to 256; 0 waits for none."`
 	ReorderTime            *time.Duration `placeholder:"TIME" help:"For how long at most a missing data message is waited for, 1ms to 1s."`
-	MaxTunnels             *uint32        `placeholder:"N" help:"Most tunnels; 0 is no bound."`
-	MaxSessions            *uint32        `placeholder:"N" help:"Most sessions; 0 is no bound."`
+	lacIPsecFlags
+	MaxTunnels  *uint32 `placeholder:"N" help:"Most tunnels; 0 is no bound."`
+	MaxSessions *uint32 `placeholder:"N" help:"Most sessions; 0 is no bound."`
 }
 
 // proto gives the profile and the names of the fields that were given.
@@ -58,7 +59,12 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 			return nil, nil, err
 		}
 	}
-	return l, f.given(), nil
+	mask = f.given()
+	more, err := f.ipsec(a, l)
+	if err != nil {
+		return nil, nil, err
+	}
+	return l, append(mask, more...), nil
 }
 
 func (f *lacFlags) given() (mask []string) {

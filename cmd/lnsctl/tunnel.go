@@ -79,6 +79,7 @@ func tunnelColumns(a *app) []column[*culvertv1.Tunnel] {
 		{title: "LAC-NAME", value: t.GetPeerName},
 		{title: "LAC-ADDRESS", value: t.GetPeer},
 		{title: "STATE", value: func(x t) string { return tunnelState(x) }},
+		{title: "IPSEC", value: func(x t) string { return tunnelProtection(x) }},
 		{title: "AGE", right: true, value: func(x t) string { return a.age(x.GetSince()) }},
 		{title: "SESSIONS", right: true, value: func(x t) string { return number(x.GetSessions()) }},
 		{title: "RETRANS", right: true, value: func(x t) string { return number(x.GetRetransmissions()) }},
@@ -119,7 +120,7 @@ func (s *tunnelShow) Run(a *app) error {
 }
 
 func tunnelFacts(a *app, t *culvertv1.Tunnel) []fact {
-	return []fact{
+	facts := []fact{
 		{"Tunnel", fmt.Sprintf("%d on %s, the LAC's %d", t.GetId(), t.GetLocal(), t.GetPeerId())},
 		{"LAC", fmt.Sprintf("%s, %q at %s", t.GetLac(), t.GetPeerName(), t.GetPeer())},
 		{"Vendor", t.GetPeerVendor()},
@@ -130,6 +131,7 @@ func tunnelFacts(a *app, t *culvertv1.Tunnel) []fact {
 		{"LAC's window", count(t.GetWindow(), "message")},
 		{"Retransmitted", count(t.GetRetransmissions(), "message")},
 	}
+	return append(facts, saFacts(a, t)...)
 }
 
 type tunnelStop struct {

@@ -19,6 +19,10 @@ func (d disconnecter) Disconnect(m radius.Match) (int, error) {
 // sources lets the metrics see what the parts count.
 func (d *daemon) sources() ops.Sources {
 	s := ops.Sources{Plane: d.plane.Stats, Pools: d.poolStats, RADIUS: d.radiusStats, Outbox: d.outboxStats}
+	if d.ipsec != nil {
+		s.IPsec = func() ops.IPsecStats { return ops.IPsecStats(d.ipsec.Stats()) }
+		s.SAUsage, s.Warnings = d.ipsec.Usage, d.ipsec.Warnings
+	}
 	if d.writer != nil {
 		s.Writer = d.writer.Stats
 	}

@@ -188,8 +188,8 @@ func (m *Manager) settle(now time.Time) {
 // end says why a peer is gone.
 func (m *Manager) end(p *peer) lns.SAEnd {
 	e := lns.SAEnd{Heir: m.tab.heir(p)}
-	if why, ok := m.ours[p.sa.IKEID]; ok {
-		e.Cause, e.Detail = lns.SAEndLocal, why
+	if x, ok := m.ours[p.sa.IKEID]; ok {
+		e.Cause, e.Detail = x.cause, x.why
 		delete(m.ours, p.sa.IKEID)
 		return e
 	}

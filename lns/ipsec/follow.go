@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"culvert/lns"
 	"culvert/lns/ipsec/vici"
 )
 
@@ -121,7 +122,7 @@ func (s *session) terminate(ctx context.Context, e ending) error {
 	if !ok {
 		return nil // it has ended by itself
 	}
-	m.ours[sa.IKEID] = e.why
+	m.ours[sa.IKEID] = ended{lns.SAEndLocal, e.why}
 	m.cfg.Log.Info("ending an SA", "profile", sa.Profile, "identity", sa.Identity, "remote", sa.Remote, "mark", e.mark, "why", e.why)
 	var args vici.Section
 	args.Set("ike-id", fmt.Sprint(sa.IKEID))

@@ -173,7 +173,7 @@ func (s *session) endProfile(ctx context.Context, conns vici.Section, why string
 		any := false
 		for _, p := range s.m.tab.peers {
 			if p.conn == it.Name {
-				s.m.ours[p.sa.IKEID], any = why, true
+				s.m.ours[p.sa.IKEID], any = ended{lns.SAEndProfile, why}, true
 			}
 		}
 		if !any {

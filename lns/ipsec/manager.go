@@ -56,7 +56,7 @@ type Manager struct {
 	loading  []lns.LACProfile   // the profiles in force
 	ikes     ikeLog
 	gone     []departed
-	ours     map[uint32]string // IKE SAs that we have ended, and why
+	ours     map[uint32]ended // IKE SAs that we have ended, and why
 	lastMiss time.Time
 	lastSync time.Time
 	tried    map[string]time.Time // when a profile's SA was last initiated
@@ -68,6 +68,12 @@ type Manager struct {
 type ending struct {
 	mark uint32
 	why  string
+}
+
+// ended is why we have ended an SA.
+type ended struct {
+	cause lns.SACause
+	why   string
 }
 
 // departed is a peer whose end is not told yet.
@@ -83,7 +89,7 @@ func New(cfg Config) (*Manager, error) {
 	}
 	return &Manager{
 		cfg: cfg.withDefaults(), tab: newTable(), kernel: newKernel(), wake: make(chan struct{}, 1), began: time.Now(),
-		problems: map[string]string{}, ours: map[uint32]string{}, tried: map[string]time.Time{}, handler: nobody{},
+		problems: map[string]string{}, ours: map[uint32]ended{}, tried: map[string]time.Time{}, handler: nobody{},
 	}, nil
 }
 

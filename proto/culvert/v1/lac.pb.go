@@ -206,6 +206,63 @@ func (DataSequencing) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
 }
 
+// ProtectionMode says whether tunnels run inside IPsec.
+type ProtectionMode int32
+
+const (
+	// The node's default, which is required.
+	ProtectionMode_PROTECTION_MODE_UNSPECIFIED ProtectionMode = 0
+	// IPsec is not offered.
+	ProtectionMode_PROTECTION_MODE_NEVER ProtectionMode = 1
+	// Tunnels in clear are taken as well, and shown as such.
+	ProtectionMode_PROTECTION_MODE_PREFERRED ProtectionMode = 2
+	// Nothing is taken that did not come through an SA of the profile.
+	ProtectionMode_PROTECTION_MODE_REQUIRED ProtectionMode = 3
+)
+
+// Enum value maps for ProtectionMode.
+var (
+	ProtectionMode_name = map[int32]string{
+		0: "PROTECTION_MODE_UNSPECIFIED",
+		1: "PROTECTION_MODE_NEVER",
+		2: "PROTECTION_MODE_PREFERRED",
+		3: "PROTECTION_MODE_REQUIRED",
+	}
+	ProtectionMode_value = map[string]int32{
+		"PROTECTION_MODE_UNSPECIFIED": 0,
+		"PROTECTION_MODE_NEVER":       1,
+		"PROTECTION_MODE_PREFERRED":   2,
+		"PROTECTION_MODE_REQUIRED":    3,
+	}
+)
+
+func (x ProtectionMode) Enum() *ProtectionMode {
+	p := new(ProtectionMode)
+	*p = x
+	return p
+}
+
+func (x ProtectionMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProtectionMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_lac_proto_enumTypes[3].Descriptor()
+}
+
+func (ProtectionMode) Type() protoreflect.EnumType {
+	return &file_culvert_v1_lac_proto_enumTypes[3]
+}
+
+func (x ProtectionMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProtectionMode.Descriptor instead.
+func (ProtectionMode) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{3}
+}
+
 // LAC is a LAC profile: it says which LACs it matches and how to treat them.
 //
 // An SCCRQ takes the profile with the longest matching prefix, then one that
@@ -258,6 +315,9 @@ type LAC struct {
 	ReorderPackets uint32 `protobuf:"varint,32,opt,name=reorder_packets,json=reorderPackets,proto3" json:"reorder_packets,omitempty"`
 	// Reorder_time bounds that wait, 1ms to 1s.
 	ReorderTime *durationpb.Duration `protobuf:"bytes,33,opt,name=reorder_time,json=reorderTime,proto3" json:"reorder_time,omitempty"`
+	// Ipsec says how its tunnels are protected (RFC 3193); unset for not at all. A
+	// change may name one of its fields ("ipsec.psk"), or "ipsec" to replace it as a whole.
+	Ipsec *IPsecProfile `protobuf:"bytes,34,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
 	// Tunnels is how many the profile has now. Output only.
 	Tunnels uint32 `protobuf:"varint,18,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
 	// Sessions is how many the profile's tunnels have now. Output only.
@@ -445,6 +505,13 @@ func (x *LAC) GetReorderTime() *durationpb.Duration {
 	return nil
 }
 
+func (x *LAC) GetIpsec() *IPsecProfile {
+	if x != nil {
+		return x.Ipsec
+	}
+	return nil
+}
+
 func (x *LAC) GetTunnels() uint32 {
 	if x != nil {
 		return x.Tunnels
@@ -466,6 +533,286 @@ func (x *LAC) GetProxy() ProxyPolicy {
 	return ProxyPolicy_PROXY_POLICY_UNSPECIFIED
 }
 
+// IPsecProfile says how a LAC's SAs are made by strongSwan's charon.
+type IPsecProfile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mode says whether they are needed.
+	Mode ProtectionMode `protobuf:"varint,1,opt,name=mode,proto3,enum=culvert.v1.ProtectionMode" json:"mode,omitempty"`
+	// Ike_version is 1 (main mode), 2, or 0 for either.
+	IkeVersion uint32 `protobuf:"varint,2,opt,name=ike_version,json=ikeVersion,proto3" json:"ike_version,omitempty"`
+	// Auth is "psk", "cert", or an EAP method such as "eap-tls"; empty is psk, or cert where there is a certificate.
+	Auth string `protobuf:"bytes,3,opt,name=auth,proto3" json:"auth,omitempty"`
+	// Local_id is the node's IKE identity; empty is its certificate's subject, or its address.
+	LocalId string `protobuf:"bytes,4,opt,name=local_id,json=localId,proto3" json:"local_id,omitempty"`
+	// Remote_ids are the identities that a LAC may have, with * for parts; none is any that the credentials prove.
+	RemoteIds []string `protobuf:"bytes,5,rep,name=remote_ids,json=remoteIds,proto3" json:"remote_ids,omitempty"`
+	// Psk is the pre-shared key. Write-only: it is never returned.
+	Psk string `protobuf:"bytes,6,opt,name=psk,proto3" json:"psk,omitempty"`
+	// Has_psk says whether a pre-shared key is set. Output only.
+	HasPsk bool `protobuf:"varint,7,opt,name=has_psk,json=hasPsk,proto3" json:"has_psk,omitempty"`
+	// Certificate is the node's certificate, with the CAs between it and the root behind it, as PEM.
+	Certificate string `protobuf:"bytes,8,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Key is the certificate's private key as PEM. Write-only: it is never returned.
+	Key string `protobuf:"bytes,9,opt,name=key,proto3" json:"key,omitempty"`
+	// Has_key says whether a private key is set. Output only.
+	HasKey bool `protobuf:"varint,10,opt,name=has_key,json=hasKey,proto3" json:"has_key,omitempty"`
+	// Ca is whose certificates the LACs have, as PEM.
+	Ca string `protobuf:"bytes,11,opt,name=ca,proto3" json:"ca,omitempty"`
+	// Crl is a revocation list to begin with, as PEM; charon fetches those that certificates name.
+	Crl string `protobuf:"bytes,12,opt,name=crl,proto3" json:"crl,omitempty"`
+	// Revocation is "relaxed" (the default), "ifuri" or "strict", as strongSwan means them.
+	Revocation string `protobuf:"bytes,13,opt,name=revocation,proto3" json:"revocation,omitempty"`
+	// Ike_proposals are strongSwan's words, the first one first; none is the node's defaults.
+	IkeProposals []string `protobuf:"bytes,14,rep,name=ike_proposals,json=ikeProposals,proto3" json:"ike_proposals,omitempty"`
+	// Esp_proposals are strongSwan's words, the first one first; none is the node's defaults.
+	EspProposals []string `protobuf:"bytes,15,rep,name=esp_proposals,json=espProposals,proto3" json:"esp_proposals,omitempty"`
+	// Legacy also takes the suites of old LACs: SHA-1, 3DES, modp1024, no PFS.
+	Legacy bool `protobuf:"varint,16,opt,name=legacy,proto3" json:"legacy,omitempty"`
+	// No_pfs also takes SAs without a Diffie-Hellman exchange of their own.
+	NoPfs bool `protobuf:"varint,17,opt,name=no_pfs,json=noPfs,proto3" json:"no_pfs,omitempty"`
+	// Force_nat_t puts ESP into UDP also where there is no NAT.
+	ForceNatT bool `protobuf:"varint,18,opt,name=force_nat_t,json=forceNatT,proto3" json:"force_nat_t,omitempty"`
+	// Dpd_delay is how long a peer may be silent before it is asked; 0 never asks.
+	DpdDelay *durationpb.Duration `protobuf:"bytes,19,opt,name=dpd_delay,json=dpdDelay,proto3" json:"dpd_delay,omitempty"`
+	// Dpd_timeout is after how long without an answer a peer of IKEv1 is dead.
+	DpdTimeout *durationpb.Duration `protobuf:"bytes,20,opt,name=dpd_timeout,json=dpdTimeout,proto3" json:"dpd_timeout,omitempty"`
+	// Ike_life is when IKE gets new keys, 10s to 168h; 0 leaves it to the peer.
+	IkeLife *durationpb.Duration `protobuf:"bytes,21,opt,name=ike_life,json=ikeLife,proto3" json:"ike_life,omitempty"`
+	// Life is when ESP gets new keys, 10s to 168h; 0 leaves it to the peer.
+	Life *durationpb.Duration `protobuf:"bytes,22,opt,name=life,proto3" json:"life,omitempty"`
+	// Replay_window is the anti-replay window, 32 to 4096 packets; 0 turns it off.
+	ReplayWindow *uint32 `protobuf:"varint,23,opt,name=replay_window,json=replayWindow,proto3,oneof" json:"replay_window,omitempty"`
+	// Unique says what a second SA of one identity does to the first: "no" (the default), "replace", "never" or "keep".
+	Unique string `protobuf:"bytes,24,opt,name=unique,proto3" json:"unique,omitempty"`
+	// Initiate lets the node set up the SA itself when the LAC has one address and no SA.
+	Initiate bool `protobuf:"varint,25,opt,name=initiate,proto3" json:"initiate,omitempty"`
+	// Patience is how long tunnels wait for a peer that a restart of charon has cut off.
+	Patience *durationpb.Duration `protobuf:"bytes,26,opt,name=patience,proto3" json:"patience,omitempty"`
+	// Path_mtu is the largest packet, ESP included, that the way to the LAC carries, 576 to 9000 octets; 0 is 1500.
+	PathMtu       uint32 `protobuf:"varint,27,opt,name=path_mtu,json=pathMtu,proto3" json:"path_mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IPsecProfile) Reset() {
+	*x = IPsecProfile{}
+	mi := &file_culvert_v1_lac_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IPsecProfile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IPsecProfile) ProtoMessage() {}
+
+func (x *IPsecProfile) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_lac_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IPsecProfile.ProtoReflect.Descriptor instead.
+func (*IPsecProfile) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *IPsecProfile) GetMode() ProtectionMode {
+	if x != nil {
+		return x.Mode
+	}
+	return ProtectionMode_PROTECTION_MODE_UNSPECIFIED
+}
+
+func (x *IPsecProfile) GetIkeVersion() uint32 {
+	if x != nil {
+		return x.IkeVersion
+	}
+	return 0
+}
+
+func (x *IPsecProfile) GetAuth() string {
+	if x != nil {
+		return x.Auth
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetLocalId() string {
+	if x != nil {
+		return x.LocalId
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetRemoteIds() []string {
+	if x != nil {
+		return x.RemoteIds
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetPsk() string {
+	if x != nil {
+		return x.Psk
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetHasPsk() bool {
+	if x != nil {
+		return x.HasPsk
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetHasKey() bool {
+	if x != nil {
+		return x.HasKey
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetCrl() string {
+	if x != nil {
+		return x.Crl
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetRevocation() string {
+	if x != nil {
+		return x.Revocation
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetIkeProposals() []string {
+	if x != nil {
+		return x.IkeProposals
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetEspProposals() []string {
+	if x != nil {
+		return x.EspProposals
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetLegacy() bool {
+	if x != nil {
+		return x.Legacy
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetNoPfs() bool {
+	if x != nil {
+		return x.NoPfs
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetForceNatT() bool {
+	if x != nil {
+		return x.ForceNatT
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetDpdDelay() *durationpb.Duration {
+	if x != nil {
+		return x.DpdDelay
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetDpdTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DpdTimeout
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetIkeLife() *durationpb.Duration {
+	if x != nil {
+		return x.IkeLife
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetReplayWindow() uint32 {
+	if x != nil && x.ReplayWindow != nil {
+		return *x.ReplayWindow
+	}
+	return 0
+}
+
+func (x *IPsecProfile) GetUnique() string {
+	if x != nil {
+		return x.Unique
+	}
+	return ""
+}
+
+func (x *IPsecProfile) GetInitiate() bool {
+	if x != nil {
+		return x.Initiate
+	}
+	return false
+}
+
+func (x *IPsecProfile) GetPatience() *durationpb.Duration {
+	if x != nil {
+		return x.Patience
+	}
+	return nil
+}
+
+func (x *IPsecProfile) GetPathMtu() uint32 {
+	if x != nil {
+		return x.PathMtu
+	}
+	return 0
+}
+
 // ListLACsRequest asks for all profiles.
 type ListLACsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -475,7 +822,7 @@ type ListLACsRequest struct {
 
 func (x *ListLACsRequest) Reset() {
 	*x = ListLACsRequest{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[1]
+	mi := &file_culvert_v1_lac_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +834,7 @@ func (x *ListLACsRequest) String() string {
 func (*ListLACsRequest) ProtoMessage() {}
 
 func (x *ListLACsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[1]
+	mi := &file_culvert_v1_lac_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +847,7 @@ func (x *ListLACsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLACsRequest.ProtoReflect.Descriptor instead.
 func (*ListLACsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{1}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
 }
 
 // ListLACsResponse has all profiles.
@@ -514,7 +861,7 @@ type ListLACsResponse struct {
 
 func (x *ListLACsResponse) Reset() {
 	*x = ListLACsResponse{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[2]
+	mi := &file_culvert_v1_lac_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +873,7 @@ func (x *ListLACsResponse) String() string {
 func (*ListLACsResponse) ProtoMessage() {}
 
 func (x *ListLACsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[2]
+	mi := &file_culvert_v1_lac_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +886,7 @@ func (x *ListLACsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLACsResponse.ProtoReflect.Descriptor instead.
 func (*ListLACsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListLACsResponse) GetLacs() []*LAC {
@@ -560,7 +907,7 @@ type GetLACRequest struct {
 
 func (x *GetLACRequest) Reset() {
 	*x = GetLACRequest{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[3]
+	mi := &file_culvert_v1_lac_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +919,7 @@ func (x *GetLACRequest) String() string {
 func (*GetLACRequest) ProtoMessage() {}
 
 func (x *GetLACRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[3]
+	mi := &file_culvert_v1_lac_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +932,7 @@ func (x *GetLACRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLACRequest.ProtoReflect.Descriptor instead.
 func (*GetLACRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetLACRequest) GetName() string {
@@ -606,7 +953,7 @@ type GetLACResponse struct {
 
 func (x *GetLACResponse) Reset() {
 	*x = GetLACResponse{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[4]
+	mi := &file_culvert_v1_lac_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +965,7 @@ func (x *GetLACResponse) String() string {
 func (*GetLACResponse) ProtoMessage() {}
 
 func (x *GetLACResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[4]
+	mi := &file_culvert_v1_lac_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +978,7 @@ func (x *GetLACResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLACResponse.ProtoReflect.Descriptor instead.
 func (*GetLACResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{4}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetLACResponse) GetLac() *LAC {
@@ -652,7 +999,7 @@ type AddLACRequest struct {
 
 func (x *AddLACRequest) Reset() {
 	*x = AddLACRequest{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[5]
+	mi := &file_culvert_v1_lac_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +1011,7 @@ func (x *AddLACRequest) String() string {
 func (*AddLACRequest) ProtoMessage() {}
 
 func (x *AddLACRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[5]
+	mi := &file_culvert_v1_lac_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +1024,7 @@ func (x *AddLACRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLACRequest.ProtoReflect.Descriptor instead.
 func (*AddLACRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{5}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AddLACRequest) GetLac() *LAC {
@@ -698,7 +1045,7 @@ type AddLACResponse struct {
 
 func (x *AddLACResponse) Reset() {
 	*x = AddLACResponse{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[6]
+	mi := &file_culvert_v1_lac_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +1057,7 @@ func (x *AddLACResponse) String() string {
 func (*AddLACResponse) ProtoMessage() {}
 
 func (x *AddLACResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[6]
+	mi := &file_culvert_v1_lac_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +1070,7 @@ func (x *AddLACResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddLACResponse.ProtoReflect.Descriptor instead.
 func (*AddLACResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{6}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AddLACResponse) GetLac() *LAC {
@@ -747,7 +1094,7 @@ type ChangeLACRequest struct {
 
 func (x *ChangeLACRequest) Reset() {
 	*x = ChangeLACRequest{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[7]
+	mi := &file_culvert_v1_lac_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -759,7 +1106,7 @@ func (x *ChangeLACRequest) String() string {
 func (*ChangeLACRequest) ProtoMessage() {}
 
 func (x *ChangeLACRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[7]
+	mi := &file_culvert_v1_lac_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -772,7 +1119,7 @@ func (x *ChangeLACRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLACRequest.ProtoReflect.Descriptor instead.
 func (*ChangeLACRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChangeLACRequest) GetLac() *LAC {
@@ -800,7 +1147,7 @@ type ChangeLACResponse struct {
 
 func (x *ChangeLACResponse) Reset() {
 	*x = ChangeLACResponse{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[8]
+	mi := &file_culvert_v1_lac_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +1159,7 @@ func (x *ChangeLACResponse) String() string {
 func (*ChangeLACResponse) ProtoMessage() {}
 
 func (x *ChangeLACResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[8]
+	mi := &file_culvert_v1_lac_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +1172,7 @@ func (x *ChangeLACResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLACResponse.ProtoReflect.Descriptor instead.
 func (*ChangeLACResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{8}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ChangeLACResponse) GetLac() *LAC {
@@ -846,7 +1193,7 @@ type RemoveLACRequest struct {
 
 func (x *RemoveLACRequest) Reset() {
 	*x = RemoveLACRequest{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[9]
+	mi := &file_culvert_v1_lac_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +1205,7 @@ func (x *RemoveLACRequest) String() string {
 func (*RemoveLACRequest) ProtoMessage() {}
 
 func (x *RemoveLACRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[9]
+	mi := &file_culvert_v1_lac_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +1218,7 @@ func (x *RemoveLACRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLACRequest.ProtoReflect.Descriptor instead.
 func (*RemoveLACRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{9}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveLACRequest) GetName() string {
@@ -890,7 +1237,7 @@ type RemoveLACResponse struct {
 
 func (x *RemoveLACResponse) Reset() {
 	*x = RemoveLACResponse{}
-	mi := &file_culvert_v1_lac_proto_msgTypes[10]
+	mi := &file_culvert_v1_lac_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1249,7 @@ func (x *RemoveLACResponse) String() string {
 func (*RemoveLACResponse) ProtoMessage() {}
 
 func (x *RemoveLACResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_lac_proto_msgTypes[10]
+	mi := &file_culvert_v1_lac_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1262,7 @@ func (x *RemoveLACResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveLACResponse.ProtoReflect.Descriptor instead.
 func (*RemoveLACResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{10}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{11}
 }
 
 var File_culvert_v1_lac_proto protoreflect.FileDescriptor
@@ -923,7 +1270,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xc2\a\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xf2\a\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -954,14 +1301,50 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"sequencing\x18\x1f \x01(\x0e2\x1a.culvert.v1.DataSequencingR\n" +
 	"sequencing\x12'\n" +
 	"\x0freorder_packets\x18  \x01(\rR\x0ereorderPackets\x12<\n" +
-	"\freorder_time\x18! \x01(\v2\x19.google.protobuf.DurationR\vreorderTime\x12\x18\n" +
+	"\freorder_time\x18! \x01(\v2\x19.google.protobuf.DurationR\vreorderTime\x12.\n" +
+	"\x05ipsec\x18\" \x01(\v2\x18.culvert.v1.IPsecProfileR\x05ipsec\x12\x18\n" +
 	"\atunnels\x18\x12 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12-\n" +
 	"\x05proxy\x18\x14 \x01(\x0e2\x17.culvert.v1.ProxyPolicyR\x05proxyB\t\n" +
 	"\a_windowB\x06\n" +
 	"\x04_mruB\x10\n" +
 	"\x0e_echo_failuresB\x0e\n" +
-	"\f_busy_result\"\x11\n" +
+	"\f_busy_result\"\x9b\a\n" +
+	"\fIPsecProfile\x12.\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x1a.culvert.v1.ProtectionModeR\x04mode\x12\x1f\n" +
+	"\vike_version\x18\x02 \x01(\rR\n" +
+	"ikeVersion\x12\x12\n" +
+	"\x04auth\x18\x03 \x01(\tR\x04auth\x12\x19\n" +
+	"\blocal_id\x18\x04 \x01(\tR\alocalId\x12\x1d\n" +
+	"\n" +
+	"remote_ids\x18\x05 \x03(\tR\tremoteIds\x12\x10\n" +
+	"\x03psk\x18\x06 \x01(\tR\x03psk\x12\x17\n" +
+	"\ahas_psk\x18\a \x01(\bR\x06hasPsk\x12 \n" +
+	"\vcertificate\x18\b \x01(\tR\vcertificate\x12\x10\n" +
+	"\x03key\x18\t \x01(\tR\x03key\x12\x17\n" +
+	"\ahas_key\x18\n" +
+	" \x01(\bR\x06hasKey\x12\x0e\n" +
+	"\x02ca\x18\v \x01(\tR\x02ca\x12\x10\n" +
+	"\x03crl\x18\f \x01(\tR\x03crl\x12\x1e\n" +
+	"\n" +
+	"revocation\x18\r \x01(\tR\n" +
+	"revocation\x12#\n" +
+	"\rike_proposals\x18\x0e \x03(\tR\fikeProposals\x12#\n" +
+	"\resp_proposals\x18\x0f \x03(\tR\fespProposals\x12\x16\n" +
+	"\x06legacy\x18\x10 \x01(\bR\x06legacy\x12\x15\n" +
+	"\x06no_pfs\x18\x11 \x01(\bR\x05noPfs\x12\x1e\n" +
+	"\vforce_nat_t\x18\x12 \x01(\bR\tforceNatT\x126\n" +
+	"\tdpd_delay\x18\x13 \x01(\v2\x19.google.protobuf.DurationR\bdpdDelay\x12:\n" +
+	"\vdpd_timeout\x18\x14 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"dpdTimeout\x124\n" +
+	"\bike_life\x18\x15 \x01(\v2\x19.google.protobuf.DurationR\aikeLife\x12-\n" +
+	"\x04life\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\x04life\x12(\n" +
+	"\rreplay_window\x18\x17 \x01(\rH\x00R\freplayWindow\x88\x01\x01\x12\x16\n" +
+	"\x06unique\x18\x18 \x01(\tR\x06unique\x12\x1a\n" +
+	"\binitiate\x18\x19 \x01(\bR\binitiate\x125\n" +
+	"\bpatience\x18\x1a \x01(\v2\x19.google.protobuf.DurationR\bpatience\x12\x19\n" +
+	"\bpath_mtu\x18\x1b \x01(\rR\apathMtuB\x10\n" +
+	"\x0e_replay_window\"\x11\n" +
 	"\x0fListLACsRequest\"7\n" +
 	"\x10ListLACsResponse\x12#\n" +
 	"\x04lacs\x18\x01 \x03(\v2\x0f.culvert.v1.LACR\x04lacs\"#\n" +
@@ -999,7 +1382,12 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x1bDATA_SEQUENCING_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18DATA_SEQUENCING_REQUIRED\x10\x01\x12\x1f\n" +
 	"\x1bDATA_SEQUENCING_NEGOTIATION\x10\x02\x12\x1a\n" +
-	"\x16DATA_SEQUENCING_ALWAYS\x10\x032\xe9\x02\n" +
+	"\x16DATA_SEQUENCING_ALWAYS\x10\x03*\x89\x01\n" +
+	"\x0eProtectionMode\x12\x1f\n" +
+	"\x1bPROTECTION_MODE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15PROTECTION_MODE_NEVER\x10\x01\x12\x1d\n" +
+	"\x19PROTECTION_MODE_PREFERRED\x10\x02\x12\x1c\n" +
+	"\x18PROTECTION_MODE_REQUIRED\x10\x032\xe9\x02\n" +
 	"\n" +
 	"LACService\x12E\n" +
 	"\bListLACs\x12\x1b.culvert.v1.ListLACsRequest\x1a\x1c.culvert.v1.ListLACsResponse\x12?\n" +
@@ -1020,55 +1408,64 @@ func file_culvert_v1_lac_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_lac_proto_rawDescData
 }
 
-var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_culvert_v1_lac_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_culvert_v1_lac_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_culvert_v1_lac_proto_goTypes = []any{
 	(AuthMethod)(0),               // 0: culvert.v1.AuthMethod
 	(ProxyPolicy)(0),              // 1: culvert.v1.ProxyPolicy
 	(DataSequencing)(0),           // 2: culvert.v1.DataSequencing
-	(*LAC)(nil),                   // 3: culvert.v1.LAC
-	(*ListLACsRequest)(nil),       // 4: culvert.v1.ListLACsRequest
-	(*ListLACsResponse)(nil),      // 5: culvert.v1.ListLACsResponse
-	(*GetLACRequest)(nil),         // 6: culvert.v1.GetLACRequest
-	(*GetLACResponse)(nil),        // 7: culvert.v1.GetLACResponse
-	(*AddLACRequest)(nil),         // 8: culvert.v1.AddLACRequest
-	(*AddLACResponse)(nil),        // 9: culvert.v1.AddLACResponse
-	(*ChangeLACRequest)(nil),      // 10: culvert.v1.ChangeLACRequest
-	(*ChangeLACResponse)(nil),     // 11: culvert.v1.ChangeLACResponse
-	(*RemoveLACRequest)(nil),      // 12: culvert.v1.RemoveLACRequest
-	(*RemoveLACResponse)(nil),     // 13: culvert.v1.RemoveLACResponse
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 15: google.protobuf.FieldMask
+	(ProtectionMode)(0),           // 3: culvert.v1.ProtectionMode
+	(*LAC)(nil),                   // 4: culvert.v1.LAC
+	(*IPsecProfile)(nil),          // 5: culvert.v1.IPsecProfile
+	(*ListLACsRequest)(nil),       // 6: culvert.v1.ListLACsRequest
+	(*ListLACsResponse)(nil),      // 7: culvert.v1.ListLACsResponse
+	(*GetLACRequest)(nil),         // 8: culvert.v1.GetLACRequest
+	(*GetLACResponse)(nil),        // 9: culvert.v1.GetLACResponse
+	(*AddLACRequest)(nil),         // 10: culvert.v1.AddLACRequest
+	(*AddLACResponse)(nil),        // 11: culvert.v1.AddLACResponse
+	(*ChangeLACRequest)(nil),      // 12: culvert.v1.ChangeLACRequest
+	(*ChangeLACResponse)(nil),     // 13: culvert.v1.ChangeLACResponse
+	(*RemoveLACRequest)(nil),      // 14: culvert.v1.RemoveLACRequest
+	(*RemoveLACResponse)(nil),     // 15: culvert.v1.RemoveLACResponse
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 17: google.protobuf.FieldMask
 }
 var file_culvert_v1_lac_proto_depIdxs = []int32{
-	14, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
+	16, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
 	0,  // 1: culvert.v1.LAC.auth:type_name -> culvert.v1.AuthMethod
-	14, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
+	16, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
 	2,  // 3: culvert.v1.LAC.sequencing:type_name -> culvert.v1.DataSequencing
-	14, // 4: culvert.v1.LAC.reorder_time:type_name -> google.protobuf.Duration
-	1,  // 5: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
-	3,  // 6: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
-	3,  // 7: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
-	3,  // 8: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
-	3,  // 9: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
-	3,  // 10: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
-	15, // 11: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 12: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
-	4,  // 13: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
-	6,  // 14: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
-	8,  // 15: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
-	10, // 16: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
-	12, // 17: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
-	5,  // 18: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
-	7,  // 19: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
-	9,  // 20: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
-	11, // 21: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
-	13, // 22: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	16, // 4: culvert.v1.LAC.reorder_time:type_name -> google.protobuf.Duration
+	5,  // 5: culvert.v1.LAC.ipsec:type_name -> culvert.v1.IPsecProfile
+	1,  // 6: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
+	3,  // 7: culvert.v1.IPsecProfile.mode:type_name -> culvert.v1.ProtectionMode
+	16, // 8: culvert.v1.IPsecProfile.dpd_delay:type_name -> google.protobuf.Duration
+	16, // 9: culvert.v1.IPsecProfile.dpd_timeout:type_name -> google.protobuf.Duration
+	16, // 10: culvert.v1.IPsecProfile.ike_life:type_name -> google.protobuf.Duration
+	16, // 11: culvert.v1.IPsecProfile.life:type_name -> google.protobuf.Duration
+	16, // 12: culvert.v1.IPsecProfile.patience:type_name -> google.protobuf.Duration
+	4,  // 13: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
+	4,  // 14: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
+	4,  // 15: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
+	4,  // 16: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
+	4,  // 17: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
+	17, // 18: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
+	4,  // 19: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
+	6,  // 20: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
+	8,  // 21: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
+	10, // 22: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
+	12, // 23: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
+	14, // 24: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
+	7,  // 25: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
+	9,  // 26: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
+	11, // 27: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
+	13, // 28: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
+	15, // 29: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
+	25, // [25:30] is the sub-list for method output_type
+	20, // [20:25] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_lac_proto_init() }
@@ -1077,13 +1474,14 @@ func file_culvert_v1_lac_proto_init() {
 		return
 	}
 	file_culvert_v1_lac_proto_msgTypes[0].OneofWrappers = []any{}
+	file_culvert_v1_lac_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_lac_proto_rawDesc), len(file_culvert_v1_lac_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   11,
+			NumEnums:      4,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -168,8 +168,10 @@ type Tunnel struct {
 	Window uint32 `protobuf:"varint,13,opt,name=window,proto3" json:"window,omitempty"`
 	// Retransmissions counts control messages that were sent again.
 	Retransmissions uint32 `protobuf:"varint,14,opt,name=retransmissions,proto3" json:"retransmissions,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Ipsec is the SA that the tunnel runs in; unset in clear.
+	Ipsec         *TunnelIPsec `protobuf:"bytes,15,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tunnel) Reset() {
@@ -300,6 +302,258 @@ func (x *Tunnel) GetRetransmissions() uint32 {
 	return 0
 }
 
+func (x *Tunnel) GetIpsec() *TunnelIPsec {
+	if x != nil {
+		return x.Ipsec
+	}
+	return nil
+}
+
+// TunnelIPsec is the pair of ESP SAs that a tunnel runs in.
+type TunnelIPsec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Identity is the LAC's IKE identity, as it was proved.
+	Identity string `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"`
+	// Remote is the address and port that its IKE comes from; behind a NAT, the NAT's.
+	Remote string `protobuf:"bytes,2,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Mark is what tells its packets from others' in the kernel.
+	Mark uint32 `protobuf:"varint,3,opt,name=mark,proto3" json:"mark,omitempty"`
+	// Ike_version is 1 or 2.
+	IkeVersion uint32 `protobuf:"varint,4,opt,name=ike_version,json=ikeVersion,proto3" json:"ike_version,omitempty"`
+	// Ike_id is charon's number of the IKE SA, as in its log.
+	IkeId uint32 `protobuf:"varint,5,opt,name=ike_id,json=ikeId,proto3" json:"ike_id,omitempty"`
+	// Child_id is charon's number of the CHILD_SA.
+	ChildId uint32 `protobuf:"varint,6,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	// Algorithms are strongSwan's names, such as "AES_GCM_16_256".
+	Algorithms string `protobuf:"bytes,7,opt,name=algorithms,proto3" json:"algorithms,omitempty"`
+	// Encapsulated says that ESP goes inside UDP (NAT-T).
+	Encapsulated bool `protobuf:"varint,8,opt,name=encapsulated,proto3" json:"encapsulated,omitempty"`
+	// Since is when the peer first had an SA.
+	Since *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=since,proto3" json:"since,omitempty"`
+	// Usage is what the newest keys have carried. Unset in lists, and when charon does not answer.
+	Usage         *SAUsage `protobuf:"bytes,10,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelIPsec) Reset() {
+	*x = TunnelIPsec{}
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelIPsec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelIPsec) ProtoMessage() {}
+
+func (x *TunnelIPsec) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelIPsec.ProtoReflect.Descriptor instead.
+func (*TunnelIPsec) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TunnelIPsec) GetIdentity() string {
+	if x != nil {
+		return x.Identity
+	}
+	return ""
+}
+
+func (x *TunnelIPsec) GetRemote() string {
+	if x != nil {
+		return x.Remote
+	}
+	return ""
+}
+
+func (x *TunnelIPsec) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *TunnelIPsec) GetIkeVersion() uint32 {
+	if x != nil {
+		return x.IkeVersion
+	}
+	return 0
+}
+
+func (x *TunnelIPsec) GetIkeId() uint32 {
+	if x != nil {
+		return x.IkeId
+	}
+	return 0
+}
+
+func (x *TunnelIPsec) GetChildId() uint32 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
+func (x *TunnelIPsec) GetAlgorithms() string {
+	if x != nil {
+		return x.Algorithms
+	}
+	return ""
+}
+
+func (x *TunnelIPsec) GetEncapsulated() bool {
+	if x != nil {
+		return x.Encapsulated
+	}
+	return false
+}
+
+func (x *TunnelIPsec) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *TunnelIPsec) GetUsage() *SAUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+// SAUsage is what a pair of ESP SAs has carried since its last rekeying, and what becomes of it.
+type SAUsage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In_octets came from the LAC.
+	InOctets uint64 `protobuf:"varint,1,opt,name=in_octets,json=inOctets,proto3" json:"in_octets,omitempty"`
+	// In_packets came from the LAC.
+	InPackets uint64 `protobuf:"varint,2,opt,name=in_packets,json=inPackets,proto3" json:"in_packets,omitempty"`
+	// Out_octets went to the LAC.
+	OutOctets uint64 `protobuf:"varint,3,opt,name=out_octets,json=outOctets,proto3" json:"out_octets,omitempty"`
+	// Out_packets went to the LAC.
+	OutPackets uint64 `protobuf:"varint,4,opt,name=out_packets,json=outPackets,proto3" json:"out_packets,omitempty"`
+	// Rekey is when charon makes new keys; unset when the LAC does.
+	Rekey *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=rekey,proto3" json:"rekey,omitempty"`
+	// Expires is when the kernel drops these keys.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires,proto3" json:"expires,omitempty"`
+	// Spi_in is the number of the SA from the LAC, as hex digits.
+	SpiIn string `protobuf:"bytes,7,opt,name=spi_in,json=spiIn,proto3" json:"spi_in,omitempty"`
+	// Spi_out is the number of the SA to the LAC, as hex digits.
+	SpiOut string `protobuf:"bytes,8,opt,name=spi_out,json=spiOut,proto3" json:"spi_out,omitempty"`
+	// State is charon's word for it, such as "INSTALLED".
+	State         string `protobuf:"bytes,9,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SAUsage) Reset() {
+	*x = SAUsage{}
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SAUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SAUsage) ProtoMessage() {}
+
+func (x *SAUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SAUsage.ProtoReflect.Descriptor instead.
+func (*SAUsage) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SAUsage) GetInOctets() uint64 {
+	if x != nil {
+		return x.InOctets
+	}
+	return 0
+}
+
+func (x *SAUsage) GetInPackets() uint64 {
+	if x != nil {
+		return x.InPackets
+	}
+	return 0
+}
+
+func (x *SAUsage) GetOutOctets() uint64 {
+	if x != nil {
+		return x.OutOctets
+	}
+	return 0
+}
+
+func (x *SAUsage) GetOutPackets() uint64 {
+	if x != nil {
+		return x.OutPackets
+	}
+	return 0
+}
+
+func (x *SAUsage) GetRekey() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Rekey
+	}
+	return nil
+}
+
+func (x *SAUsage) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *SAUsage) GetSpiIn() string {
+	if x != nil {
+		return x.SpiIn
+	}
+	return ""
+}
+
+func (x *SAUsage) GetSpiOut() string {
+	if x != nil {
+		return x.SpiOut
+	}
+	return ""
+}
+
+func (x *SAUsage) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 // ListTunnelsRequest asks for tunnels; filters that are set must all match.
 type ListTunnelsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -318,7 +572,7 @@ type ListTunnelsRequest struct {
 
 func (x *ListTunnelsRequest) Reset() {
 	*x = ListTunnelsRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +584,7 @@ func (x *ListTunnelsRequest) String() string {
 func (*ListTunnelsRequest) ProtoMessage() {}
 
 func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +597,7 @@ func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsRequest.ProtoReflect.Descriptor instead.
 func (*ListTunnelsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListTunnelsRequest) GetLac() string {
@@ -389,7 +643,7 @@ type ListTunnelsResponse struct {
 
 func (x *ListTunnelsResponse) Reset() {
 	*x = ListTunnelsResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +655,7 @@ func (x *ListTunnelsResponse) String() string {
 func (*ListTunnelsResponse) ProtoMessage() {}
 
 func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +668,7 @@ func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsResponse.ProtoReflect.Descriptor instead.
 func (*ListTunnelsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListTunnelsResponse) GetTunnels() []*Tunnel {
@@ -449,7 +703,7 @@ type GetTunnelRequest struct {
 
 func (x *GetTunnelRequest) Reset() {
 	*x = GetTunnelRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +715,7 @@ func (x *GetTunnelRequest) String() string {
 func (*GetTunnelRequest) ProtoMessage() {}
 
 func (x *GetTunnelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +728,7 @@ func (x *GetTunnelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelRequest.ProtoReflect.Descriptor instead.
 func (*GetTunnelRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{4}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetTunnelRequest) GetTunnel() *TunnelRef {
@@ -495,7 +749,7 @@ type GetTunnelResponse struct {
 
 func (x *GetTunnelResponse) Reset() {
 	*x = GetTunnelResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +761,7 @@ func (x *GetTunnelResponse) String() string {
 func (*GetTunnelResponse) ProtoMessage() {}
 
 func (x *GetTunnelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +774,7 @@ func (x *GetTunnelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelResponse.ProtoReflect.Descriptor instead.
 func (*GetTunnelResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{5}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetTunnelResponse) GetTunnel() *Tunnel {
@@ -544,7 +798,7 @@ type StopTunnelRequest struct {
 
 func (x *StopTunnelRequest) Reset() {
 	*x = StopTunnelRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +810,7 @@ func (x *StopTunnelRequest) String() string {
 func (*StopTunnelRequest) ProtoMessage() {}
 
 func (x *StopTunnelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +823,7 @@ func (x *StopTunnelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTunnelRequest.ProtoReflect.Descriptor instead.
 func (*StopTunnelRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{6}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *StopTunnelRequest) GetTunnel() *TunnelRef {
@@ -597,7 +851,7 @@ type StopTunnelResponse struct {
 
 func (x *StopTunnelResponse) Reset() {
 	*x = StopTunnelResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +863,7 @@ func (x *StopTunnelResponse) String() string {
 func (*StopTunnelResponse) ProtoMessage() {}
 
 func (x *StopTunnelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +876,7 @@ func (x *StopTunnelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTunnelResponse.ProtoReflect.Descriptor instead.
 func (*StopTunnelResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StopTunnelResponse) GetTunnel() *Tunnel {
@@ -640,7 +894,7 @@ const file_culvert_v1_tunnel_proto_rawDesc = "" +
 	"culvert.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n" +
 	"\tTunnelRef\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\tR\x05local\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\rR\x02id\"\x8a\x03\n" +
+	"\x02id\x18\x02 \x01(\rR\x02id\"\xb9\x03\n" +
 	"\x06Tunnel\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\tR\x05local\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x0e\n" +
@@ -657,7 +911,36 @@ const file_culvert_v1_tunnel_proto_rawDesc = "" +
 	"\x02ns\x18\v \x01(\rR\x02ns\x12\x0e\n" +
 	"\x02nr\x18\f \x01(\rR\x02nr\x12\x16\n" +
 	"\x06window\x18\r \x01(\rR\x06window\x12(\n" +
-	"\x0fretransmissions\x18\x0e \x01(\rR\x0fretransmissions\"v\n" +
+	"\x0fretransmissions\x18\x0e \x01(\rR\x0fretransmissions\x12-\n" +
+	"\x05ipsec\x18\x0f \x01(\v2\x17.culvert.v1.TunnelIPsecR\x05ipsec\"\xc9\x02\n" +
+	"\vTunnelIPsec\x12\x1a\n" +
+	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
+	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x12\n" +
+	"\x04mark\x18\x03 \x01(\rR\x04mark\x12\x1f\n" +
+	"\vike_version\x18\x04 \x01(\rR\n" +
+	"ikeVersion\x12\x15\n" +
+	"\x06ike_id\x18\x05 \x01(\rR\x05ikeId\x12\x19\n" +
+	"\bchild_id\x18\x06 \x01(\rR\achildId\x12\x1e\n" +
+	"\n" +
+	"algorithms\x18\a \x01(\tR\n" +
+	"algorithms\x12\"\n" +
+	"\fencapsulated\x18\b \x01(\bR\fencapsulated\x120\n" +
+	"\x05since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12)\n" +
+	"\x05usage\x18\n" +
+	" \x01(\v2\x13.culvert.v1.SAUsageR\x05usage\"\xb3\x02\n" +
+	"\aSAUsage\x12\x1b\n" +
+	"\tin_octets\x18\x01 \x01(\x04R\binOctets\x12\x1d\n" +
+	"\n" +
+	"in_packets\x18\x02 \x01(\x04R\tinPackets\x12\x1d\n" +
+	"\n" +
+	"out_octets\x18\x03 \x01(\x04R\toutOctets\x12\x1f\n" +
+	"\vout_packets\x18\x04 \x01(\x04R\n" +
+	"outPackets\x120\n" +
+	"\x05rekey\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05rekey\x124\n" +
+	"\aexpires\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x15\n" +
+	"\x06spi_in\x18\a \x01(\tR\x05spiIn\x12\x17\n" +
+	"\aspi_out\x18\b \x01(\tR\x06spiOut\x12\x14\n" +
+	"\x05state\x18\t \x01(\tR\x05state\"v\n" +
 	"\x12ListTunnelsRequest\x12\x10\n" +
 	"\x03lac\x18\x01 \x01(\tR\x03lac\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x1b\n" +
@@ -702,38 +985,45 @@ func file_culvert_v1_tunnel_proto_rawDescGZIP() []byte {
 }
 
 var file_culvert_v1_tunnel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_culvert_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_culvert_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_culvert_v1_tunnel_proto_goTypes = []any{
 	(TunnelState)(0),              // 0: culvert.v1.TunnelState
 	(*TunnelRef)(nil),             // 1: culvert.v1.TunnelRef
 	(*Tunnel)(nil),                // 2: culvert.v1.Tunnel
-	(*ListTunnelsRequest)(nil),    // 3: culvert.v1.ListTunnelsRequest
-	(*ListTunnelsResponse)(nil),   // 4: culvert.v1.ListTunnelsResponse
-	(*GetTunnelRequest)(nil),      // 5: culvert.v1.GetTunnelRequest
-	(*GetTunnelResponse)(nil),     // 6: culvert.v1.GetTunnelResponse
-	(*StopTunnelRequest)(nil),     // 7: culvert.v1.StopTunnelRequest
-	(*StopTunnelResponse)(nil),    // 8: culvert.v1.StopTunnelResponse
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*TunnelIPsec)(nil),           // 3: culvert.v1.TunnelIPsec
+	(*SAUsage)(nil),               // 4: culvert.v1.SAUsage
+	(*ListTunnelsRequest)(nil),    // 5: culvert.v1.ListTunnelsRequest
+	(*ListTunnelsResponse)(nil),   // 6: culvert.v1.ListTunnelsResponse
+	(*GetTunnelRequest)(nil),      // 7: culvert.v1.GetTunnelRequest
+	(*GetTunnelResponse)(nil),     // 8: culvert.v1.GetTunnelResponse
+	(*StopTunnelRequest)(nil),     // 9: culvert.v1.StopTunnelRequest
+	(*StopTunnelResponse)(nil),    // 10: culvert.v1.StopTunnelResponse
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_culvert_v1_tunnel_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Tunnel.state:type_name -> culvert.v1.TunnelState
-	9,  // 1: culvert.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
-	2,  // 2: culvert.v1.ListTunnelsResponse.tunnels:type_name -> culvert.v1.Tunnel
-	1,  // 3: culvert.v1.GetTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
-	2,  // 4: culvert.v1.GetTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
-	1,  // 5: culvert.v1.StopTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
-	2,  // 6: culvert.v1.StopTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
-	3,  // 7: culvert.v1.TunnelService.ListTunnels:input_type -> culvert.v1.ListTunnelsRequest
-	5,  // 8: culvert.v1.TunnelService.GetTunnel:input_type -> culvert.v1.GetTunnelRequest
-	7,  // 9: culvert.v1.TunnelService.StopTunnel:input_type -> culvert.v1.StopTunnelRequest
-	4,  // 10: culvert.v1.TunnelService.ListTunnels:output_type -> culvert.v1.ListTunnelsResponse
-	6,  // 11: culvert.v1.TunnelService.GetTunnel:output_type -> culvert.v1.GetTunnelResponse
-	8,  // 12: culvert.v1.TunnelService.StopTunnel:output_type -> culvert.v1.StopTunnelResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 1: culvert.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
+	3,  // 2: culvert.v1.Tunnel.ipsec:type_name -> culvert.v1.TunnelIPsec
+	11, // 3: culvert.v1.TunnelIPsec.since:type_name -> google.protobuf.Timestamp
+	4,  // 4: culvert.v1.TunnelIPsec.usage:type_name -> culvert.v1.SAUsage
+	11, // 5: culvert.v1.SAUsage.rekey:type_name -> google.protobuf.Timestamp
+	11, // 6: culvert.v1.SAUsage.expires:type_name -> google.protobuf.Timestamp
+	2,  // 7: culvert.v1.ListTunnelsResponse.tunnels:type_name -> culvert.v1.Tunnel
+	1,  // 8: culvert.v1.GetTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
+	2,  // 9: culvert.v1.GetTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
+	1,  // 10: culvert.v1.StopTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
+	2,  // 11: culvert.v1.StopTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
+	5,  // 12: culvert.v1.TunnelService.ListTunnels:input_type -> culvert.v1.ListTunnelsRequest
+	7,  // 13: culvert.v1.TunnelService.GetTunnel:input_type -> culvert.v1.GetTunnelRequest
+	9,  // 14: culvert.v1.TunnelService.StopTunnel:input_type -> culvert.v1.StopTunnelRequest
+	6,  // 15: culvert.v1.TunnelService.ListTunnels:output_type -> culvert.v1.ListTunnelsResponse
+	8,  // 16: culvert.v1.TunnelService.GetTunnel:output_type -> culvert.v1.GetTunnelResponse
+	10, // 17: culvert.v1.TunnelService.StopTunnel:output_type -> culvert.v1.StopTunnelResponse
+	15, // [15:18] is the sub-list for method output_type
+	12, // [12:15] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_tunnel_proto_init() }
@@ -747,7 +1037,7 @@ func file_culvert_v1_tunnel_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_tunnel_proto_rawDesc), len(file_culvert_v1_tunnel_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

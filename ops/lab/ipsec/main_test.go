@@ -1,0 +1,187 @@
+package ipsec
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/ops/lab/guest"
+)
+
+const (
+	// envRun is set by `make interop`: the suite takes minutes.
+	envRun = "CULVERT_IPSEC"
+	// envOut is where logs, the capture and the table are left.
+	envOut = "CULVERT_IPSEC_OUT"
+	// dir is the suite's folder in the guest.
+	dir = "/run/ipsec"
+)
+
+// needs skips where the suite cannot run.
+func needs(t *testing.T) {
+	t.Helper()
+	switch {
+	case os.Getenv(envRun) == "":
+		t.Skip("run by make interop")
+	case os.Getuid() != 0:
+		t.Skip("needs root, for a guest with devices and namespaces")
+	}
+}
+
+// must ends the test on an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lab is the guest with everything in it.
+type lab struct {
+	*guest.Host
+	out    string
+	bin    string // where the guest finds the programs under test
+	pki    *pki
+	report *report
+	charon *charon // the LNS's
+}
+
+// modules are what the kernel needs beside namespaces.
+var modules = []string{
+	"ppp_generic", "ppp_async", "pppox", "l2tp_ppp", "tun", "veth",
+	"esp4", "xfrm_user", "authenc", "cbc", "echainiv", "gcm", "seqiv", "ctr", "hmac",
+	"ip_tables", "iptable_nat", "xt_MASQUERADE", "sch_netem",
+}
+
+// newLab boots the guest, lays the wires and starts the LNS's side.
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	out := os.Getenv(envOut)
+	if out == "" {
+		out = t.TempDir()
+	}
+	must(t, os.MkdirAll(out, 0o755))
+	// The guest's sockets need a short path, and its own /tmp hides this one.
+	tmp, err := os.MkdirTemp("", "ipsec")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	agent, err := guest.BuildAgent(tmp)
+	must(t, err)
+	must(t, build(tmp))
+	l := &lab{out: out, bin: tmp, report: newReport(), pki: newPKI(t)}
+	cfg := guest.Config{Dir: tmp, Agent: agent, Memory: "1024M", Modules: modules}
+	if guest.HostHasPPP() && hostHasESP() {
+		t.Log("the guest is a namespace of this machine")
+		l.Host, err = guest.StartNative(cfg)
+	} else {
+		l.Host, err = guest.StartUML(cfg)
+		l.bin = "/mnt/old" + tmp
+	}
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(tmp, "guest.log")) // for people
+		t.Fatalf("%v\n%s", err, log)
+	}
+	t.Cleanup(func() {
+		l.keep(t)
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	must(t, l.wires())
+	must(t, l.startLNS())
+	return l
+}
+
+// hostHasESP tells whether the machine's kernel has ESP and policies, after trying to load them.
+func hostHasESP() bool {
+	_ = exec.Command("modprobe", "-a", "esp4", "xfrm_user").Run() // built in or absent: the next line decides
+	return exec.Command("ip", "xfrm", "state", "count").Run() == nil && exec.Command("modprobe", "-n", "esp4").Run() == nil
+}
+
+// build builds the programs under test; static, since they run beside other libraries.
+func build(to string) error {
+	cmd := exec.Command("go", "build", "-o", to+"/", "culvert/cmd/lnsd", "culvert/cmd/lnsctl", "culvert/cmd/lacsim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// sh runs a script in one of the guest's namespaces.
+func (l *lab) sh(ns string, limit time.Duration, script string, args ...any) (string, error) {
+	if len(args) > 0 {
+		script = fmt.Sprintf(script, args...)
+	}
+	return l.Run(limit, "exec ip netns exec "+ns+" sh -c '"+strings.ReplaceAll(script, "'", `'\''`)+"'")
+}
+
+// until repeats try until it gives nil, and gives its last error after limit.
+func until(limit time.Duration, try func() error) error {
+	for end := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) {
+		err := try()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// keep copies what people want to read into the output folder.
+func (l *lab) keep(t *testing.T) {
+	files, err := l.Run(10*time.Second, "cd "+dir+" && find . -type f -name '*log*' -size -4000k")
+	if err != nil {
+		t.Log(err)
+		return
+	}
+	for _, f := range strings.Fields(files) {
+		text, err := l.Get(filepath.Join(dir, f))
+		if err != nil {
+			continue
+		}
+		name := strings.ReplaceAll(strings.TrimPrefix(f, "./"), "/", "-")
+		if err := os.WriteFile(filepath.Join(l.out, name+".txt"), []byte(text), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// wires makes the namespaces: the LNS, the wide area between, LACs with addresses of their
+// own (direct, other) and two (left, right) behind one NAT.
+func (l *lab) wires() error {
+	var b strings.Builder
+	b.WriteString("set -e; mkdir -p " + dir + "\n")
+	for _, ns := range []string{"lns", "wan", "nat", "direct", "other", "left", "right"} {
+		fmt.Fprintf(&b, "ip netns add %s; ip -n %s link set lo up\n", ns, ns)
+	}
+	// The LNS's core, which subscribers talk to.
+	b.WriteString("ip -n lns addr add " + coreAddr + "/32 dev lo\n")
+	for _, w := range []struct{ a, b, net string }{
+		{"lns", "wan", "10.1.0"}, {"nat", "wan", "10.2.0"}, {"direct", "wan", "10.3.1"}, {"other", "wan", "10.3.2"},
+		{"left", "nat", "192.168.1"}, {"right", "nat", "192.168.2"},
+	} {
+		// The far end of a wire is the router: .254, and the way to everywhere.
+		fmt.Fprintf(&b, "ip -n %[1]s link add %[2]s0 type veth peer name %[1]s0 netns %[2]s; ip -n %[1]s addr add %[3]s.1/24 dev %[2]s0; ip -n %[2]s addr add %[3]s.254/24 dev %[1]s0\n"+
+			"ip -n %[1]s link set %[2]s0 up; ip -n %[2]s link set %[1]s0 up; ip -n %[1]s route add default via %[3]s.254\n", w.a, w.b, w.net)
+	}
+	b.WriteString("for n in wan nat lns; do ip netns exec $n sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'; done\n" +
+		"ip netns exec nat iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE\n")
+	_, err := l.Run(60*time.Second, b.String())
+	return err
+}
+
+// The addresses. Behind the NAT the LACs are all of natAddr to the LNS.
+const (
+	lnsAddr    = "10.1.0.1"
+	natAddr    = "10.2.0.1"
+	directAddr = "10.3.1.1"
+	otherAddr  = "10.3.2.1"
+	coreAddr   = "192.0.2.1"
+)
+
+// errNot is what a step gives when something is as it must not be.
+var errNot = errors.New("that must not be")
