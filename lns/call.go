@@ -18,7 +18,9 @@ type callTable struct {
 
 type callRef struct {
 	peerID uint16
-	serial uint32
+	// cleared says that the LAC has cleared the call, and the journal knows.
+	cleared bool
+	serial  uint32
 }
 
 func (c *callTable) init() { c.ids = newIDAllocator(0xffff) }
@@ -72,8 +74,20 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 		}
 		return
 	}
+	if e.Message.Type == l2tp.MessageCDN {
+		sh.lacCleared(t, id)
+	}
 	m := e.Message.Clone()
 	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), callMessage{t.facts, id, &m})
+}
+
+// lacCleared notes that the LAC holds a call no more, in the step that acknowledges it.
+func (sh *shard) lacCleared(t *tunnel, id uint16) {
+	if ref := t.calls.ours[id]; !ref.cleared {
+		ref.cleared = true
+		t.calls.ours[id] = ref
+		sh.dropCall(t, id)
+	}
 }
 
 // icrq admits a call and hands it to its shard, or refuses it.
@@ -90,6 +104,7 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 		// The LAC gave the id to a new call, so to the LAC the old one is gone.
 		sh.send(dataplane.ShardOf(old, len(sh.srv.shards)), callsDown{facts: t.facts, ids: []uint16{old}, cause: CauseReplaced})
 		delete(t.calls.byPeer, m.AssignedSessionID)
+		sh.lacCleared(t, old)
 	}
 	id, ok := t.calls.ids.take()
 	if !ok {
@@ -101,10 +116,12 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 		t.calls.ids.release(id)
 		sh.stats.rejects[CauseBusy]++
 		sh.log.Warn("refused a call", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "why", why)
+		sh.keepCall(t, id, m.AssignedSessionID)
 		sh.refuseCall(t, m, id, why)
 		return
 	}
-	t.calls.add(id, callRef{m.AssignedSessionID, m.CallSerial})
+	t.calls.add(id, callRef{peerID: m.AssignedSessionID, serial: m.CallSerial})
+	sh.keepCall(t, id, m.AssignedSessionID)
 	sh.srv.settingUp.Add(1)
 	sh.srv.sessions.Add(1)
 	t.facts.profile.use.sessions.Add(1)
@@ -138,7 +155,16 @@ func (sh *shard) callAdmission(p *profile) string {
 
 // sendCDN ends a call at the LAC. id is our session id, 0 where the call never got one.
 func (sh *shard) sendCDN(t *tunnel, peerID, id uint16, r l2tp.Result) {
-	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, newCDN(id, r), peerID, fx) })
+	sh.clear(t, peerID, id, newCDN(id, r))
+}
+
+// clear sends a CDN; the call is forgotten when the LAC has acknowledged it.
+func (sh *shard) clear(t *tunnel, peerID, id uint16, cdn *l2tp.Message) {
+	sh.tunnelStep(t, func(fx *l2tp.Effects) {
+		if err := t.t.Send(sh.now, cdn, peerID, fx); err == nil && id != 0 {
+			t.clearing = append(t.clearing, clearing{ns: t.t.Ns() - 1, id: id})
+		}
+	})
 }
 
 // newCDN is a Call-Disconnect-Notify for the session with our id.
@@ -181,8 +207,19 @@ type callGone struct {
 
 func (m callGone) deliver(sh *shard) {
 	t := sh.tunnels[tunnelID{m.facts.listener, m.facts.id}]
-	if t == nil || t.facts != m.facts || !t.calls.remove(m.id) || m.cdn == nil || t.down {
+	if t == nil || t.facts != m.facts {
 		return
 	}
-	sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, m.cdn, m.peerID, fx) })
+	ref, ok := t.calls.ours[m.id]
+	if !ok {
+		return
+	}
+	t.calls.remove(m.id)
+	switch {
+	case t.down || ref.cleared:
+	case m.cdn == nil:
+		sh.dropCall(t, m.id)
+	default:
+		sh.clear(t, m.peerID, m.id, m.cdn)
+	}
 }

@@ -71,17 +71,6 @@ type SubscriberDefaults struct {
 	ClampMSS bool
 }
 
-// Clock tells the time. Mono never jumps and starts anywhere; Wall is for records.
-type Clock interface {
-	Mono() time.Duration
-	Wall() time.Time
-}
-
-type realClock struct{ start time.Time }
-
-func (c realClock) Mono() time.Duration { return time.Since(c.start) }
-func (c realClock) Wall() time.Time     { return time.Now() }
-
 // Validate says what is wrong with the configuration, naming the field and what would be right.
 func (c *Config) Validate() error {
 	var errs []error
@@ -116,7 +105,7 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Clock == nil {
-		c.Clock = realClock{time.Now()}
+		c.Clock = newRealClock()
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader

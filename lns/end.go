@@ -108,6 +108,7 @@ func (sh *shard) closeAccount(s *session, detail string) {
 		},
 	})
 	sh.stats.sessionsDown++
+	sh.established--
 	sh.log.Info("session down", sh.logKeys(s, "cause", s.cause, "detail", detail,
 		"duration", (sh.now-s.sinceMono).Round(time.Second), "in", c.InOctets, "out", c.OutOctets)...)
 	sh.eventWith(s, EventSessionDown, s.cause.String(), detail, c)

@@ -5,7 +5,6 @@ import (
 
 	"culvert/lns/dataplane"
 	"culvert/lns/trace"
-	"culvert/sessiondb"
 )
 
 // fromPeer says whether a datagram for a tunnel came from its LAC. Where the
@@ -54,7 +53,8 @@ func (m tunnelMoved) deliver(sh *shard) {
 		sh.log.Info("a LAC has moved", append(at.logSA(), "tunnel", f.id, "from", m.was, "lac", *at, "sessions", t.calls.len())...)
 		sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("the LAC has moved from %v to %v", m.was, *at))
 	}
-	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+	t.stale = true
+	sh.touch(t)
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {
 			sh.send(shard, callsMoved{f, ids})

@@ -1,5 +1,7 @@
 package lns
 
+import "slices"
+
 // idAllocator hands out 16-bit ids, 0 excepted, and never the same one soon
 // again: freed ids wait in line, and an id is reused only when the fresh ones
 // are used up or quarantine others have been freed since. So ids stay dense
@@ -46,4 +48,17 @@ func (a *idAllocator) take() (uint16, bool) {
 func (a *idAllocator) release(id uint16) {
 	a.used--
 	a.freed = append(a.freed, id)
+}
+
+// restore marks ids as in use, in an allocator that has given none. Those
+// between them wait in line.
+func (a *idAllocator) restore(used []uint16) {
+	slices.Sort(used)
+	a.used = len(used)
+	for _, id := range used {
+		for ; a.fresh < id; a.fresh++ {
+			a.freed = append(a.freed, a.fresh)
+		}
+		a.fresh = id + 1
+	}
 }

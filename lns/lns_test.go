@@ -450,32 +450,6 @@ func TestInterimAccounting(t *testing.T) {
 	}
 }
 
-// A node that died without a word closes, in its next life, the accounts it left open.
-func TestLeftoversAreAccounted(t *testing.T) {
-	r, _, c := oneUp(t, nil)
-	c.ping(c.client.Address(), 300)
-	r.run(11 * time.Minute)
-	id := r.session("alice").who.AcctSessionID
-	r.start(nil) // the old life's shards are never stepped again
-	r.checkAccounting(1)
-	last := r.aaa.usages[len(r.aaa.usages)-1]
-	if last.Kind != aaa.UsageStop || last.Identity.AcctSessionID != id || last.InOctets != 300 ||
-		last.Cause != aaa.CauseNASReboot || last.Duration < 9*time.Minute {
-		t.Errorf("the Stop is %+v", last)
-	}
-	if len(r.journal.sessions)+len(r.journal.tunnels) != 0 {
-		t.Error("the journal still holds sessions or tunnels")
-	}
-	r.lacs = map[netip.AddrPort]*rigLAC{}
-	l := r.lac(9, "tunnel secret")
-	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
-	c = l.dial("alice", nil)
-	r.until(5*time.Second, "up", func() bool { return c.up })
-	if again := r.session("alice").who.AcctSessionID; again == id {
-		t.Errorf("Acct-Session-Id %s came back", again)
-	}
-}
-
 func TestAFailingJournalDoesNotStopTheService(t *testing.T) {
 	r, l, _ := oneUp(t, nil)
 	r.journal.fail = errors.New("disk full")

@@ -40,10 +40,15 @@ var (
 	localAddr  = netip.MustParseAddr("100.64.0.1")
 )
 
-type fakeClock struct{ now time.Duration }
+// fakeClock's wall is ahead of its now; boot grows when a test has the machine boot.
+type fakeClock struct {
+	now, wall time.Duration
+	boot      uint64
+}
 
 func (c *fakeClock) Mono() time.Duration { return c.now }
-func (c *fakeClock) Wall() time.Time     { return time.Unix(1_800_000_000, 0).Add(c.now) }
+func (c *fakeClock) Wall() time.Time     { return time.Unix(1_800_000_000, 0).Add(c.now + c.wall) }
+func (c *fakeClock) Boot() uint64        { return 1 + c.boot }
 
 // newRig makes a rig; change may change the configuration.
 func newRig(t testing.TB, change func(*Config)) *rig {
@@ -55,6 +60,18 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 
 // start starts a life of the node on what the journal holds.
 func (r *rig) start(change func(*Config)) {
+	r.t.Helper()
+	if err := r.life(change); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// life is start; its error is what the node cannot recover from.
+func (r *rig) life(change func(*Config)) error {
+	if r.plane != nil {
+		r.plane.Close()
+	}
+	r.aaa.held = map[netip.Addr]heldAddress{} // the pool is the process'
 	plane, err := planetest.New(planetest.Config{
 		Marks:  true,
 		Listen: []netip.AddrPort{lnsAddress}, Shards: 2, Address: localAddr, Now: r.clock.Mono,
@@ -84,12 +101,13 @@ func (r *rig) start(change func(*Config)) {
 	if r.srv, err = New(cfg); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := r.srv.settleLeftovers(); err != nil {
-		r.t.Fatal(err)
+	if err := r.srv.recoverJournal(); err != nil {
+		return err
 	}
 	if err := plane.Start(r.srv); err != nil {
 		r.t.Fatal(err)
 	}
+	return nil
 }
 
 // step lets everything happen that happens at one moment.

@@ -29,6 +29,7 @@ type Server struct {
 	hub       hub
 	started   time.Time
 	epoch     uint32
+	boot      uint64 // of the clock
 
 	draining  atomic.Bool
 	settingUp atomic.Int64  // calls between ICRQ and up
@@ -44,6 +45,9 @@ type Server struct {
 	marks       bool
 	saUses      saUses
 	ikeFailures ikeFailures
+	// running says that the shards have their goroutines; recovery is what Start found.
+	running  bool
+	recovery Recovery
 
 	// inline, where a test steps the shards itself, does what each does, at once.
 	inline func(func(*shard))
@@ -58,6 +62,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, clock: cfg.Clock, profiles: newProfileSet(),
 		listeners: cfg.Plane.Listeners(), started: cfg.Clock.Wall(), epoch: cfg.Journal.Epoch(),
+		boot: bootOf(cfg.Clock),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	// Numbers of accounting records go on where no earlier life of the node can have been.
@@ -76,12 +81,15 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Start settles what an earlier life of the node left behind, then begins to serve.
+// Start goes on where an earlier life of the node has ended, then begins to
+// serve. Packets that come before that wait in the plane's sockets. An error
+// about the journal names the record and says what to do; nothing was changed then.
 func (s *Server) Start() error {
-	if err := s.settleLeftovers(); err != nil {
+	if err := s.recoverJournal(); err != nil {
 		return err
 	}
 	ctx, stop := s.ctx, s.stop
+	s.running = true
 	for _, sh := range s.shards {
 		s.done.Go(func() { sh.run(ctx) })
 	}

@@ -28,6 +28,8 @@ type shard struct {
 	wheel    wheel
 	sas      saTunnels
 	stats    shardStats
+	// established counts sessions that are up.
+	established int
 	// complaints keep the log from being flooded.
 	complaints [dropReasons]complaint
 	accept     *acceptor // on shard 0 only
@@ -42,6 +44,8 @@ type shard struct {
 	asks    []ask
 	out     []dataplane.Datagram
 	events  []Event
+	// touched are tunnels whose sequence numbers may have moved.
+	touched []*tunnel
 
 	// unkept are changes that the journal has refused. They are older than
 	// changes, and tried again at retryAt.
@@ -139,6 +143,7 @@ func (sh *shard) send(to int, m message) {
 // flush is the output commit: what the step changed is journaled before
 // anybody outside can see an effect of it.
 func (sh *shard) flush() {
+	sh.keepTunnels()
 	sh.commit()
 	sh.askConfirm()
 	if len(sh.adds) > 0 {

@@ -184,7 +184,7 @@ func (w *world) statistics() {
 	for _, n := range st.Downs {
 		sum += n
 	}
-	if st.SessionsUp != st.SessionsDown || sum != st.SessionsDown+st.CallsFailed || st.Downs[CauseNone.String()] > 0 {
+	if st.SessionsUp+st.SessionsRecovered != st.SessionsDown || sum != st.SessionsDown+st.CallsFailed || st.Downs[CauseNone.String()] > 0 {
 		w.fail("one cause", "%d sessions up, %d down, %d failed; by cause %v", st.SessionsUp, st.SessionsDown, st.CallsFailed, st.Downs)
 	}
 }

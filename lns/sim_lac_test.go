@@ -164,6 +164,9 @@ func (t *simTunnel) event(e *l2tp.Event) {
 			return
 		}
 		s := w.net.streams[streamKey{t.life, t.listener, t.rigLAC.t.PeerID()}]
+		for s != nil && s.skips && t.heard < len(s.said)-1 && s.said[t.heard] != (said{e.Message.Type, e.SessionID}) {
+			t.heard++
+		}
 		if s == nil || t.heard >= len(s.said) || s.said[t.heard] != (said{e.Message.Type, e.SessionID}) {
 			w.fail("once and in order", "LAC %d, tunnel %d: message %d is a %v for session %d; the LNS said %v",
 				t.lac.index, t.rigLAC.t.LocalID(), t.heard, e.Message.Type, e.SessionID, s)

@@ -12,6 +12,7 @@ import (
 	"culvert/aaa"
 	"culvert/aaa/ippool"
 	"culvert/aaa/outbox"
+	"culvert/lns/dataplane"
 	"culvert/sessiondb"
 )
 
@@ -89,7 +90,7 @@ func (l *life) boot() {
 	must(err)
 	l.srv.inline = l.inline
 	l.events = l.srv.Watch(context.Background())
-	must(l.srv.settleLeftovers())
+	must(l.srv.recoverJournal())
 	must(l.plane.Start(l.srv))
 	for range l.srv.shards {
 		l.steps, l.busy = append(l.steps, never), append(l.busy, 0)
@@ -271,16 +272,38 @@ func (l *life) unkept(seq uint64) bool {
 	return false
 }
 
-// recovered checks a life that has begun on what an earlier one left. Sessions do not
-// live on in it today: each that was in the journal has its Stop there instead.
+// recovered checks a life that has begun on what an earlier one left: each session that was in the
+// journal lives on, or has its Stop there because its LAC had cleared it.
 func (l *life) recovered(before leftovers) {
-	w := l.w
-	for id := range before.sessions {
-		if w.store.stops[id] != aaa.CauseNASReboot {
-			w.fail("nothing is forgotten", "session %s was up when lnsd died and has no Stop (%v)", id, w.store.stops[id])
+	w, alive := l.w, map[string]bool{}
+	for _, sh := range l.srv.shards {
+		for _, s := range sh.sessions {
+			alive[s.who.AcctSessionID] = true
 		}
 	}
-	if len(w.store.sessions)+len(w.store.tunnels) > 0 {
-		w.fail("nothing is forgotten", "%d sessions and %d tunnels of an earlier life are left in the journal", len(w.store.sessions), len(w.store.tunnels))
+	for id := range before.sessions {
+		if _, stopped := w.store.stops[id]; alive[id] == stopped {
+			w.fail("nothing is forgotten", "session %s was up when lnsd died; it lives %v and has a Stop %v", id, alive[id], stopped)
+		}
+		delete(w.seen, id) // it is another object now
 	}
+	if len(w.store.sessions) != len(alive) {
+		w.fail("nothing is forgotten", "%d sessions live on, %d are in the journal", len(alive), len(w.store.sessions))
+	}
+	w.net.goOn()
+	for _, lac := range w.lacs {
+		for _, t := range lac.tunnels {
+			if t.rigLAC == nil {
+				continue
+			}
+			id := tunnelID{t.listener, t.rigLAC.t.PeerID()}
+			if x := l.srv.shards[dataplane.ShardOf(id.id, len(l.srv.shards))].tunnels[id]; x != nil && x.facts.peerID == t.rigLAC.t.LocalID() {
+				t.life = l.number
+			}
+		}
+	}
+	for _, sh := range l.srv.shards {
+		l.after(sh)
+	}
+	l.wake()
 }

@@ -37,8 +37,10 @@ type streamKey struct {
 // stream is one direction of a control connection, as an observer at the sender sees it.
 type stream struct {
 	una, high uint16 // the oldest not acknowledged, and the next never sent
-	// said are the call messages, in order.
-	said []said
+	// said are the call messages, in order. skips: the sender was killed, and what was not
+	// acknowledged then may never be heard.
+	said  []said
+	skips bool
 }
 
 type said struct {
@@ -75,6 +77,21 @@ func (s *stream) send(w *world, h l2tp.Header, payload []byte, window uint16, wh
 func (s *stream) acknowledged(nr uint16) {
 	if n := nr - s.una; n > 0 && n <= s.high-s.una {
 		s.una = nr
+	}
+}
+
+// goOn has the tunnels that outlive their LNS go on in its next life.
+func (n *simNet) goOn() {
+	for _, sh := range n.w.life.srv.shards {
+		for id := range sh.tunnels {
+			for life := n.w.lives - 1; life > 0; life-- {
+				if s := n.streams[streamKey{life, id.listener, id.id}]; s != nil {
+					s.skips = true
+					n.streams[streamKey{n.w.lives, id.listener, id.id}] = s
+					break
+				}
+			}
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func (p *simPlane) Add(list []dataplane.Session) error {
 		if old := p.sessions[s.Key]; old != nil {
 			old.Session = s
 		} else {
-			p.sessions[s.Key] = &planeSession{Session: s}
+			p.sessions[s.Key] = &planeSession{Session: s, counters: s.Counted}
 		}
 	}
 	return bad

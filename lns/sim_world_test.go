@@ -159,6 +159,9 @@ func (w *world) upTo(d time.Duration) time.Duration {
 // Mono implements Clock.
 func (w *world) Mono() time.Duration { return w.now }
 
+// Boot implements BootClock: the machine of a simulation is never booted.
+func (w *world) Boot() uint64 { return 1 }
+
 // Wall implements Clock. It jumps.
 func (w *world) Wall() time.Time { return time.Unix(1_800_000_000, 0).Add(w.now + w.wall) }
 

@@ -12,6 +12,8 @@ var SetupBuckets = [...]time.Duration{
 // Stats are counters since the server's start.
 type Stats struct {
 	TunnelsUp, TunnelsDown, TunnelsFailed, TunnelsRefused uint64
+	// TunnelsRecovered and SessionsRecovered lived on from an earlier life, or from another node.
+	TunnelsRecovered, SessionsRecovered uint64
 	// SessionsUp and SessionsDown count established sessions; CallsFailed
 	// those calls that never got there.
 	SessionsUp, SessionsDown, CallsFailed uint64
@@ -72,6 +74,7 @@ var dropNames = [dropReasons]string{
 // shardStats are one shard's part of Stats; only the shard touches them.
 type shardStats struct {
 	tunnelsUp, tunnelsDown, tunnelsFailed, tunnelsRefused uint64
+	tunnelsRecovered, sessionsRecovered                   uint64
 	sessionsUp, sessionsDown, callsFailed                 uint64
 	downs, rejects                                        [causeCount]uint64
 	dropped                                               [dropReasons]uint64
@@ -127,6 +130,8 @@ func (s *shardStats) addTo(t *Stats) {
 	t.TunnelsDown += s.tunnelsDown
 	t.TunnelsFailed += s.tunnelsFailed
 	t.TunnelsRefused += s.tunnelsRefused
+	t.TunnelsRecovered += s.tunnelsRecovered
+	t.SessionsRecovered += s.sessionsRecovered
 	t.SessionsUp += s.sessionsUp
 	t.SessionsDown += s.sessionsDown
 	t.CallsFailed += s.callsFailed

@@ -6,7 +6,6 @@ import (
 	"culvert/aaa"
 	"culvert/lns/dataplane"
 	"culvert/lns/link"
-	"culvert/sessiondb"
 )
 
 // sessionTimes are the deadlines of an established session, on the shard's
@@ -93,6 +92,7 @@ func (sh *shard) isIdle(s *session) bool {
 	}
 	s.times.octets = octets
 	s.times.idle = deadline(sh.now, sh.idleTimeout(s))
+	sh.keepAgain(s) // a restart must not take old traffic for new, nor new silence for old
 	return false
 }
 
@@ -106,6 +106,5 @@ func (sh *shard) sendInterim(s *session) {
 	s.times.interim = deadline(sh.now, sh.interim(s))
 	c := sh.counters(s)
 	now := sh.srv.clock.Wall()
-	state := sh.account(s, aaa.UsageInterim, now, c)
-	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, state, now, c)})
+	sh.keepSession(s, sh.account(s, aaa.UsageInterim, now, c), now, c)
 }

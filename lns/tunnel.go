@@ -49,6 +49,12 @@ type tunnel struct {
 	// expected back; endSA that it goes with the tunnel.
 	sa           *SA
 	waits, endSA bool
+	// touched is set while the tunnel is in the shard's list of that name; stale
+	// says that more has changed than kept, which is what the journal has.
+	touched, stale bool
+	kept           keptNumbers
+	// clearing are calls whose CDN is on its way, by its number.
+	clearing []clearing
 }
 
 // newTunnel brings an SCCRQ from shard 0 to the tunnel's shard.
@@ -144,6 +150,8 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 		sh.forgetTunnel(t)
 		return
 	}
+	sh.touch(t)
+	sh.cleared(t)
 	if !t.waits { // else the timer is the patience with its LAC
 		sh.wheel.set(&t.timer, t.t.Deadline())
 	}
@@ -175,23 +183,18 @@ func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event, sent int) {
 func (sh *shard) tunnelUp(t *tunnel, sent int) {
 	f := t.facts
 	f.peerID, f.peerName = t.t.PeerID(), t.t.PeerName()
-	f.assignment = fmt.Sprintf("%s-%d", f.profile.Name, f.id)
+	f.assignment = assignmentOf(f.profile, f.id)
 	t.since, t.up = sh.srv.clock.Wall(), true
+	t.stale = true
 	sh.stats.tunnelsUp++
-	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
 	sh.holdFrom(dataplane.Key{Listener: f.listener, Tunnel: f.id}, sent)
 	at := f.peer.Load()
 	sh.log.Info("tunnel up", append([]any{"tunnel", f.id, "lac", *at, "profile", f.profile.Name, "host_name", f.peerName, "protected", at.sa != nil}, at.logSA()...)...)
 	sh.tunnelEventFor(t, EventTunnelUp, "", "")
 }
 
-func (t *tunnel) record(node string) *sessiondb.Tunnel {
-	f := t.facts
-	return &sessiondb.Tunnel{
-		Key: f.key(), Node: node, Peer: f.peer.Load().AddrPort, PeerID: f.peerID, PeerName: f.peerName,
-		Profile: f.profile.Name, PeerWindow: t.t.PeerWindow(), Ns: t.t.Ns(), Nr: t.t.Nr(), Since: t.since,
-	}
-}
+// assignmentOf names a tunnel for AAA.
+func assignmentOf(p *profile, id uint16) string { return fmt.Sprintf("%s-%d", p.Name, id) }
 
 func (f *tunnelFacts) key() sessiondb.TunnelKey {
 	return sessiondb.TunnelKey{Local: f.local, ID: f.id}
@@ -225,6 +228,7 @@ func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result strin
 			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause, detail: detail})
 		}
 	}
+	sh.dropCalls(t)
 	f := t.facts
 	f.profile.use.tunnels.Add(-1)
 	level := sh.log.Info

@@ -14,6 +14,7 @@ func (sh *shard) linkUp(s *session, sent int) {
 	if s.state == stateUp {
 		// It has renegotiated; only what the plane needs may have changed.
 		sh.adds = append(sh.adds, sh.planeSession(s))
+		sh.keepAgain(s)
 		return
 	}
 	s.state = stateUp
@@ -21,13 +22,13 @@ func (sh *shard) linkUp(s *session, sent int) {
 	s.sinceWall, s.sinceMono = now.UnixNano(), sh.now
 	sh.startTimes(s)
 	sh.adds = append(sh.adds, sh.planeSession(s))
-	state := sh.account(s, aaa.UsageStart, now, dataplane.Counters{})
-	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutSession, Session: sh.record(s, state, now, dataplane.Counters{})})
+	sh.keepSession(s, sh.account(s, aaa.UsageStart, now, dataplane.Counters{}), now, dataplane.Counters{})
 	sh.holdFrom(s.key, sent)
 	sh.traceUp(s)
 	sh.srv.settingUp.Add(-1)
 	sh.stats.setup(sh.now - s.setup.began)
 	sh.stats.sessionsUp++
+	sh.established++
 	sh.log.Info("session up", sh.logKeys(s, "address", s.address, "method", s.method, "setup", (sh.now-s.setup.began).Round(time.Millisecond))...)
 	sh.event(s, EventSessionUp, "", "")
 	s.setup = nil
@@ -48,8 +49,7 @@ func (sh *shard) planeSession(s *session) dataplane.Session {
 	return p
 }
 
-// record is what the stores keep of an established session. The state is the
-// accounting record to close it with, should this process not live to do it.
+// record is what the stores keep of an established session; state is that of keptSession.
 func (sh *shard) record(s *session, state []byte, now time.Time, c dataplane.Counters) *sessiondb.Session {
 	return &sessiondb.Session{
 		Key: sessiondb.SessionKey{Tunnel: s.facts.key(), ID: s.key.Session}, Node: sh.srv.cfg.Node,
@@ -69,19 +69,30 @@ const usageSize = 320
 // account makes an accounting record, journaled with this step and then on
 // its way, and gives it encoded; nobody may change that any more.
 func (sh *shard) account(s *session, kind aaa.UsageKind, at time.Time, c dataplane.Counters) []byte {
-	u := aaa.Usage{
-		Seq: sh.srv.lastSeq.Add(1), Kind: kind, Identity: *s.who, Method: s.method, Class: s.terms.class,
-		Address: s.address, Routes: s.terms.routes, At: at, Duration: sh.now - s.sinceMono,
-		InOctets: c.InOctets, OutOctets: c.OutOctets, InPackets: c.InPackets, OutPackets: c.OutPackets,
-		Cause: s.cause.Acct(),
-	}
-	payload, err := aaa.AppendUsage(make([]byte, 0, usageSize), &u)
-	if err != nil {
-		sh.log.Error("an accounting record cannot be encoded", sh.logKeys(s, "kind", kind, "err", err)...)
-	}
+	u := sh.usage(s, kind, at, c)
+	u.Seq = sh.srv.lastSeq.Add(1)
+	payload := sh.encode(s, &u)
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutEntry, Entry: &sessiondb.Entry{
 		Seq: u.Seq, Node: sh.srv.cfg.Node, Session: u.Identity.AcctSessionID, Payload: payload,
 	}})
 	sh.usages = append(sh.usages, u)
+	return payload
+}
+
+// usage is an accounting record without a number.
+func (sh *shard) usage(s *session, kind aaa.UsageKind, at time.Time, c dataplane.Counters) aaa.Usage {
+	return aaa.Usage{
+		Kind: kind, Identity: *s.who, Method: s.method, Class: s.terms.class,
+		Address: s.address, Routes: s.terms.routes, At: at, Duration: sh.now - s.sinceMono,
+		InOctets: c.InOctets, OutOctets: c.OutOctets, InPackets: c.InPackets, OutPackets: c.OutPackets,
+		Cause: s.cause.Acct(),
+	}
+}
+
+func (sh *shard) encode(s *session, u *aaa.Usage) []byte {
+	payload, err := aaa.AppendUsage(make([]byte, 0, usageSize), u)
+	if err != nil {
+		sh.log.Error("an accounting record cannot be encoded", sh.logKeys(s, "kind", u.Kind, "err", err)...)
+	}
 	return payload
 }

@@ -108,7 +108,7 @@ func (s *Server) Status() Status {
 				tunnels[sh.idx]++
 			}
 		}
-		sessions[sh.idx] = int(sh.stats.sessionsUp - sh.stats.sessionsDown)
+		sessions[sh.idx] = sh.established
 	})
 	for i := range s.shards {
 		st.Tunnels += tunnels[i]

@@ -43,6 +43,8 @@ type Session struct {
 	MTU uint16
 	// MSS clamps TCP's maximum segment size both ways; 0 leaves it alone.
 	MSS uint16
+	// Counted is where the counters of a key that the plane does not know begin.
+	Counted Counters
 }
 
 // Counters count IP octets and packets: In came from the subscriber and was

@@ -87,6 +87,9 @@ func (q *Sequence) Number(on bool) {
 // Numbered says whether what is sent has numbers.
 func (q *Sequence) Numbered() bool { return q.on.Load() }
 
+// Resume lets what is sent go on with the number next, where another process has sent before.
+func (q *Sequence) Resume(next uint16) { q.next.Store(uint32(next)) }
+
 // Take takes the number of the next data message to be sent.
 func (q *Sequence) Take() uint16 { return uint16(q.next.Add(1) - 1) }
 

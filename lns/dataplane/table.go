@@ -114,6 +114,15 @@ func (s *session) owns(a uint32) bool {
 	return false
 }
 
+// count sets the counters of a session that no packet can meet yet.
+func (s *session) count(c *Counters) {
+	s.inOctets.Store(c.InOctets)
+	s.inPackets.Store(c.InPackets)
+	s.outOctets.Store(c.OutOctets)
+	s.outPackets.Store(c.OutPackets)
+	s.spoofed.Store(c.Spoofed)
+}
+
 func (s *session) counters() Counters {
 	return Counters{
 		InOctets: s.inOctets.Load(), InPackets: s.inPackets.Load(),

@@ -168,6 +168,7 @@ func (p *userspace) add(v *Session) {
 		before, oldPeer = s.prefixes(), s.peer.Load()
 	} else {
 		s = &session{key: key}
+		s.count(&v.Counted)
 	}
 	p.follow(s, v.Sequence)
 	s.set(v, p.takePeer(peerKey{v.Peer, v.Mark}))
