@@ -16,7 +16,7 @@ import (
 // for each host name with the keys that profiles gives.
 func startWithFreeRADIUS(t *testing.T, users string, profiles map[string]string) (*lactest.Server, *radtest.FreeRADIUS) {
 	t.Helper()
-	f := radtest.StartFreeRADIUS(t, radtest.FreeRADIUSConfig{Secret: "radius", Users: users, Record: true})
+	f := radtest.StartFreeRADIUS(t, radtest.FreeRADIUSConfig{Secret: "radius", Users: users, Record: true, EAP: "md5"})
 	s := runLNSD(t, func(dir string, listen netip.AddrPort) []string {
 		var lacs strings.Builder
 		for name, keys := range profiles {
@@ -105,5 +105,48 @@ func checkIdentifiers(t *testing.T, asked []map[string][]string, kept bool, auth
 	}
 	if len(ids) == 0 || kept != (len(ids) > 1) {
 		t.Errorf("CHAP identifiers %v: those of the LAC: %v, want %v", ids, len(ids) > 1, kept)
+	}
+}
+
+// TestEAPAgainstFreeRADIUS is EAP from the subscriber through lnsd to FreeRADIUS, which offers MD5: the
+// others ask for MS-CHAPv2 by Nak. A subscriber without EAP gets the profile's next method.
+func TestEAPAgainstFreeRADIUS(t *testing.T) {
+	s, f := startWithFreeRADIUS(t, "DEFAULT\tCleartext-Password := \"secret\"\n", map[string]string{
+		"eap": "auth: [eap, chap]", "only": "auth: [eap]", "small": "auth: [eap], mru: 1200",
+	})
+	untilAnswered(t, s, "--host-name", "eap", "--auth", "chap")
+	for _, c := range []struct {
+		profile, auth string
+		// requests is how many each call takes; 0 where no call comes up.
+		requests int
+		mtu      string
+	}{
+		{"eap", "eap-md5", 2, "1492"},
+		{"eap", "eap-mschapv2", 4, "1492"},
+		{"eap", "eap", 2, "1492"},
+		{"eap", "chap", 1, ""},
+		{"small", "eap-mschapv2", 4, "1200"},
+		{"only", "chap", 0, ""},
+	} {
+		before, sessions := len(f.Requests()), 20
+		args := []string{"--host-name", c.profile, "--auth", c.auth, "--sessions", fmt.Sprint(sessions)}
+		r := simulate(t, s, append(args, "--traffic", "ping")...)
+		asked := f.Requests()[before:]
+		if want := min(c.requests, 1) * sessions; int(r.Sessions.Up) != want || int(r.Packets.Answered) != want {
+			t.Errorf("%s, %s: %d calls came up and %d pings were answered, want %d: %v", c.profile, c.auth, r.Sessions.Up, r.Packets.Answered, want, r.Failures)
+		}
+		if len(asked) != c.requests*sessions {
+			t.Errorf("%s, %s: FreeRADIUS was asked %d times, want %d for each call", c.profile, c.auth, len(asked), c.requests)
+		}
+		for _, q := range asked {
+			if got := strings.Join(q["Framed-MTU"], " "); got != c.mtu || len(q["Acct-Session-Id"]) != 1 {
+				t.Errorf("%s, %s: FreeRADIUS was asked with %v", c.profile, c.auth, q)
+			}
+		}
+		if c.requests > 1 {
+			if r := simulate(t, s, append(args, "--password", "wrong")...); r.Sessions.Up != 0 || int(r.Sessions.Failed) != sessions {
+				t.Errorf("%s, %s, wrong password: %+v", c.profile, c.auth, r.Sessions)
+			}
+		}
 	}
 }

@@ -26,7 +26,7 @@ type runCmd struct {
 
 	User     string `default:"user%d@isp" help:"User name; %%d (or %%06d) is the session's number."`
 	Password string `default:"secret" help:"Password, a template like --user."`
-	Auth     string `enum:"pap,chap,mschapv2,any,none" default:"any" help:"Authentication that subscribers agree to: pap, chap, mschapv2, any or none."`
+	Auth     string `enum:"pap,chap,mschapv2,eap,eap-md5,eap-mschapv2,any,none" default:"any" help:"Authentication that subscribers agree to: pap, chap, mschapv2, eap (by whichever of the following the server asks for), eap-md5, eap-mschapv2, any (of all but EAP) or none."`
 	MRU      uint16 `name:"mru" default:"1492" help:"MRU in LCP; 0 says nothing."`
 	Compress bool   `help:"Ask for ACFC and PFC, and use them where the LNS does."`
 	NoDNS    bool   `name:"no-dns" help:"Do not ask for DNS servers."`

@@ -61,7 +61,8 @@ func (o *runCmd) plan() (*plan, error) {
 	p.auth = authMethods(o.Auth)
 	p.client = subscriber.DefaultConfig()
 	p.client.Auth, p.client.MRU, p.client.DNS, p.client.Compress = p.auth, o.MRU, !o.NoDNS, o.Compress
-	if o.Proxy == "auth" && (o.Auth == "mschapv2" || o.Auth == "none") {
+	p.client.EAP = eapMethods(o.Auth)
+	if o.Proxy == "auth" && (o.Auth == "mschapv2" || o.Auth == "none" || p.auth[0] == ppp.AuthEAP) {
 		check(fmt.Errorf("--proxy auth: --auth %s cannot be proxied; use pap, chap or any", o.Auth))
 	}
 	return p, errors.Join(errs...)
@@ -212,8 +213,21 @@ func authMethods(name string) []ppp.Auth {
 		return []ppp.Auth{ppp.AuthCHAP}
 	case "mschapv2":
 		return []ppp.Auth{ppp.AuthMSCHAPv2}
+	case "eap", "eap-md5", "eap-mschapv2":
+		return []ppp.Auth{ppp.AuthEAP}
 	case "any":
 		return []ppp.Auth{ppp.AuthCHAP, ppp.AuthMSCHAPv2, ppp.AuthPAP}
+	}
+	return nil
+}
+
+// eapMethods are the methods of EAP that subscribers agree to; none is all that they know.
+func eapMethods(name string) []ppp.EAPType {
+	switch name {
+	case "eap-md5":
+		return []ppp.EAPType{ppp.EAPMD5}
+	case "eap-mschapv2":
+		return []ppp.EAPType{ppp.EAPMSCHAPv2}
 	}
 	return nil
 }

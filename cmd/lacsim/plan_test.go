@@ -40,6 +40,7 @@ func TestBadOptions(t *testing.T) {
 		{"--lns 127.0.0.1 --host-name %d%d", "--host-name"},
 		{"--lns 127.0.0.1 --password " + strings.Repeat("x", 201), "--password"},
 		{"--lns 127.0.0.1 --proxy auth --auth mschapv2", "cannot be proxied"},
+		{"--lns 127.0.0.1 --proxy auth --auth eap-md5", "cannot be proxied"},
 		{"--lns 127.0.0.1 --traffic ping --size 55", "--size 55"},
 		{"--lns 127.0.0.1 --traffic ping --size 1501", "--size 1501"},
 		{"--lns 127.0.0.1 --traffic ping --packet-rate 0", "--packet-rate 0"},
