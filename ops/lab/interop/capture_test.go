@@ -66,6 +66,7 @@ type packet struct {
 	// echo names an ICMP echo in a tunnel, as request and as reply alike.
 	echo      string
 	reply     bool
+	eap       int // octets of its EAP packet; 0 is none
 	malformed bool
 	severity  int64 // the worst expert information; see below
 	expert    string
@@ -77,7 +78,7 @@ const severityWarn = 0x600000
 var packetFields = []string{
 	"frame.number", "frame.time_epoch", "frame.protocols", "ip.src", "ip.dst", "ip.len",
 	"l2tp.avp.message_type", "ppp.code", "icmp.type", "icmp.ident", "icmp.seq",
-	"_ws.malformed", "_ws.expert.severity", "_ws.expert.message",
+	"eap.len", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message",
 }
 
 // packets decodes the whole capture.
@@ -120,9 +121,9 @@ func parsePacket(row string) (packet, error) {
 	protocols := ":" + f[2] + ":"
 	p := packet{
 		number: f[0], at: time.UnixMicro(int64(seconds * 1e6)), src: list(3)[0], dst: list(4)[0],
-		l2tp: strings.Contains(protocols, ":l2tp:"), message: f[6], expert: f[13],
+		l2tp: strings.Contains(protocols, ":l2tp:"), message: f[6], expert: f[14],
 		ipcpAck:   strings.Contains(protocols, ":ipcp:") && list(7)[0] == "2",
-		malformed: f[11] != "" || strings.Contains(protocols, ":_ws.malformed:"),
+		malformed: f[12] != "" || strings.Contains(protocols, ":_ws.malformed:"),
 	}
 	if strings.Contains(protocols, ":l2tp:ppp:ip:") && len(list(3)) > 1 {
 		p.innerSrc, p.innerDst = list(3)[1], list(4)[1]
@@ -137,7 +138,12 @@ func parsePacket(row string) (packet, error) {
 			p.echo = strings.Join([]string{p.innerDst, p.innerSrc, f[9], f[10]}, " ")
 		}
 	}
-	for _, s := range list(12) {
+	if f[11] != "" {
+		if p.eap, err = strconv.Atoi(list(11)[0]); err != nil {
+			return packet{}, err
+		}
+	}
+	for _, s := range list(13) {
 		if n, err := strconv.ParseInt(s, 0, 64); err == nil {
 			p.severity = max(p.severity, n)
 		}
@@ -181,13 +187,13 @@ func wire(all []packet, addr string, from, to time.Time) (sent, received uint64)
 
 func TestParsePacket(t *testing.T) {
 	row := strings.Join([]string{"7", "1000.5", "eth:ethertype:ip:udp:l2tp:ppp:ip:icmp", "10.99.0.2\x1f100.64.0.9", "10.99.0.1\x1f192.0.2.1",
-		"130\x1f92", "", "", "8", "5", "1", "", "0x00200000\x1f0x00600000", "a|b"}, "|")
+		"130\x1f92", "", "", "8", "5", "1", "22", "", "0x00200000\x1f0x00600000", "a|b"}, "|")
 	p, err := parsePacket(row)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if p.innerSrc != "100.64.0.9" || p.octets != 92 || p.severity != severityWarn || p.expert != "a|b" || p.malformed || !p.l2tp ||
-		p.echo != "100.64.0.9 192.0.2.1 5 1" || p.reply {
+		p.echo != "100.64.0.9 192.0.2.1 5 1" || p.reply || p.eap != 22 {
 		t.Errorf("parsePacket: %+v", p)
 	}
 	if sent, received := wire([]packet{p}, "100.64.0.9", p.at, p.at); sent != 92 || received != 0 {

@@ -33,6 +33,12 @@ func TestInterop(t *testing.T) {
 	for _, method := range []string{"chap", "pap", "mschapv2"} {
 		l.run(t, "bad-password/"+method, func(x *row) { l.refusedUser(x, method) })
 	}
+	for _, method := range eapMethods {
+		for _, mode := range modes {
+			l.run(t, mode+"/"+method, func(x *row) { l.eapCall(x, mode, method) })
+		}
+		l.run(t, "bad-credentials/"+method, func(x *row) { l.refusedByEAP(x, method) })
+	}
 	l.run(t, "framed-address", l.framedAddress)
 	l.run(t, "two-tunnels", l.twoTunnels)
 	l.run(t, "four-calls", l.fourCalls)

@@ -70,8 +70,10 @@ func newLab(t *testing.T) *lab {
 	must(t, proc.IP("addr add "+lnsAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
 	l.capture = startCapture(t, out)
 	l.core = startCore(t)
-	l.radius = startRADIUS(t)
+	c := newCerts(t)
+	l.radius = startRADIUS(t, c)
 	must(t, prepareGuest(l.guest))
+	must(t, c.put(l.guest))
 	err := slow.Wait()
 	if db != nil {
 		t.Cleanup(db.Close)

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -72,7 +73,9 @@ type line struct {
 	name     string
 	user     string
 	password string
-	method   string // "pap", "chap" or "mschapv2"
+	method   string // "pap", "chap", "mschapv2", or one of eapMethods
+	// certificate is the name of the certificate for EAP-TLS; "" is the right one.
+	certificate string
 }
 
 // startLAC starts an xl2tpd.
@@ -114,6 +117,9 @@ func (l line) options(dir string) string {
 		"chap":     "refuse-eap\nrefuse-pap\nrefuse-mschap\nrefuse-mschap-v2\n",
 		"mschapv2": "refuse-eap\nrefuse-pap\nrefuse-chap\nrefuse-mschap\n",
 	}[l.method]
+	if isEAP(l.method) {
+		refuse = eapOptions(l.method, cmp.Or(l.certificate, "client"))
+	}
 	return refuse + fmt.Sprintf("noauth\nuser %s\npassword %s\nusepeerdns\nnoipdefault\nipcp-accept-local\nipcp-accept-remote\n"+
 		"nodefaultroute\nipparam %s\nlogfile %s/%s.pppd\ndebug\nmaxfail 1\n", l.user, l.password, l.name, dir, l.name)
 }

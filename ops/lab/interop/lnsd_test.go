@@ -45,6 +45,7 @@ lacs:
     prefixes: [%[3]s/32, %[4]s/32]
     secret: %[5]s
     mru: 1460
+    auth: [chap, mschapv2, pap, eap]
   - name: open
     prefixes: [%[6]s/32]
     mru: 1460

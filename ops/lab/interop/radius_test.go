@@ -48,11 +48,11 @@ var nameServers = []string{"192.0.2.53", "192.0.2.54"}
 // radius is a FreeRADIUS with its detail file.
 type radius struct{ *radtest.FreeRADIUS }
 
-func startRADIUS(t *testing.T) radius {
+func startRADIUS(t *testing.T, c *certs) radius {
 	t.Helper()
 	return radius{radtest.StartFreeRADIUS(t, radtest.FreeRADIUSConfig{
-		Secret: radiusSecret,
-		Users: fmt.Sprintf(radiusUsers, fixedUser, password, fixedAddr, heldUser,
+		Secret: radiusSecret, EAP: "md5", Certificates: c.radius, Record: true,
+		Users: eapUsers + fmt.Sprintf(radiusUsers, fixedUser, password, fixedAddr, heldUser,
 			int(interim.Seconds()), nameServers[0], nameServers[1]),
 	})}
 }
