@@ -85,6 +85,16 @@ func tryAgent(t *testing.T, h *Host) {
 	if got, err := h.Get("/run/x/y"); err != nil || got != text {
 		t.Errorf("Get: %q, %v", got, err)
 	}
+	long := strings.Repeat("a long line, ä and \n", 1500)
+	if err := h.Put("/run/long", long, 0o600); err != nil {
+		t.Error(err)
+	}
+	if got, err := h.Get("/run/long"); err != nil || got != long {
+		t.Errorf("a long file came back as %d octets of %d, %v", len(got), len(long), err)
+	}
+	if out, err := h.Run(5*time.Second, "echo begin\n"+strings.Repeat("# a comment\n", 2000)+"echo end"); err != nil || out != "begin\nend\n" {
+		t.Errorf("a long script printed %q, %v", out, err)
+	}
 	if _, err := h.Get("/run/none"); err == nil {
 		t.Error("Get of a file that is not there: no error")
 	}

@@ -9,8 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // Host is a running guest. Its methods may be called from any goroutine.
@@ -25,6 +27,7 @@ type Host struct {
 	next    uint64
 	waiting map[uint64]chan Reply
 	gone    error // why the agent no longer answers
+	scripts atomic.Uint64
 	done    chan struct{}
 }
 
@@ -124,7 +127,15 @@ func (h *Host) do(req Request) (Reply, error) {
 // Run runs a shell script for at most limit. The error is set when it could
 // not be run or ended with another status than 0; the output is given either way.
 func (h *Host) Run(limit time.Duration, script string) (string, error) {
-	reply, err := h.do(Request{Op: OpRun, Text: script, Millis: limit.Milliseconds()})
+	text := script
+	if len(text) > maxPiece {
+		path := fmt.Sprintf("/run/agent-script-%d", h.scripts.Add(1))
+		if err := h.Put(path, script, 0o600); err != nil {
+			return "", err
+		}
+		text = ". " + path
+	}
+	reply, err := h.do(Request{Op: OpRun, Text: text, Millis: limit.Milliseconds()})
 	if err == nil && reply.Code != 0 {
 		err = fmt.Errorf("guest: exit status %d", reply.Code)
 	}
@@ -134,10 +145,25 @@ func (h *Host) Run(limit time.Duration, script string) (string, error) {
 	return reply.Output, err
 }
 
-// Put writes a file in the guest.
+// maxPiece is how long a piece of a file is in one request, in octets: a guest's serial line
+// stands still for ever when more than 4,096 octets wait in it.
+const maxPiece = 1000
+
+// Put writes a file in the guest, piece by piece when it is long.
 func (h *Host) Put(path, text string, mode os.FileMode) error {
-	_, err := h.do(Request{Op: OpPut, Path: path, Text: text, Mode: uint32(mode)})
-	return err
+	for more := false; ; more = true {
+		n := len(text)
+		if n > maxPiece {
+			n = maxPiece
+			for n > maxPiece-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+				n-- // JSON has whole characters
+			}
+		}
+		_, err := h.do(Request{Op: OpPut, Path: path, Text: text[:n], Mode: uint32(mode), Append: more})
+		if text = text[n:]; err != nil || text == "" {
+			return err
+		}
+	}
 }
 
 // Get reads a file in the guest.

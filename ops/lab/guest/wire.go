@@ -13,7 +13,8 @@ type Op string
 const (
 	// OpRun runs Text with /bin/sh and answers with its output and exit status.
 	OpRun Op = "run"
-	// OpPut writes Text to the file Path, with permission bits Mode.
+	// OpPut writes Text to the file Path, with permission bits Mode; behind what is there if
+	// Append is set.
 	OpPut Op = "put"
 	// OpGet answers with the contents of the file Path.
 	OpGet Op = "get"
@@ -29,6 +30,8 @@ type Request struct {
 	Path string `json:"path,omitempty"`
 	Text string `json:"text,omitempty"`
 	Mode uint32 `json:"mode,omitempty"`
+	// Append is for OpPut.
+	Append bool `json:"append,omitempty"`
 	// Millis bounds OpRun and OpWait, in milliseconds; it is always set.
 	Millis int64 `json:"ms"`
 }

@@ -58,7 +58,7 @@ func answer(req *guest.Request) guest.Reply {
 	case guest.OpRun:
 		reply.Output, reply.Code, err = run(req.Text, limit)
 	case guest.OpPut:
-		err = put(req.Path, req.Text, os.FileMode(req.Mode))
+		err = put(req.Path, req.Text, os.FileMode(req.Mode), req.Append)
 	case guest.OpGet:
 		var b []byte
 		b, err = os.ReadFile(req.Path)
@@ -106,14 +106,20 @@ func run(script string, limit time.Duration) (output string, code int, err error
 }
 
 // put writes a file, making its folder.
-func put(path, text string, mode os.FileMode) error {
+func put(path, text string, mode os.FileMode, more bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+	how := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	if more {
+		how = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	}
+	f, err := os.OpenFile(path, how, mode)
+	if err != nil {
 		return err
 	}
-	return os.Chmod(path, mode)
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close(), os.Chmod(path, mode))
 }
 
 // wait waits for a file, and for a text in it, and gives its contents.
