@@ -85,7 +85,7 @@ func fixedAddress(u int) netip.Addr { return netip.AddrFrom4([4]byte{100, 64, 9,
 // lie gives a grant that is wrong.
 func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
 	g, err := r.grant(req)
-	if err != nil {
+	if err != nil || r.w.calm {
 		return g, err
 	}
 	r.lies = append(r.lies, req.Identity.AcctSessionID)
