@@ -48,7 +48,7 @@ func newAcceptor(listeners int, epoch uint32) *acceptor {
 	a := &acceptor{known: make(map[acceptKey]uint16)}
 	for range listeners {
 		ids := newIDAllocator(refusalID - 1)
-		ids.fresh += uint16(epoch % lifes * lifeIDs)
+		ids.fresh += uint16((epoch + lifes - 1) % lifes * lifeIDs)
 		a.ids = append(a.ids, ids)
 	}
 	return a

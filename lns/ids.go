@@ -51,11 +51,14 @@ func (a *idAllocator) release(id uint16) {
 }
 
 // restore marks ids as in use, in an allocator that has given none. Those
-// between them wait in line.
+// between them wait in line; fresh ones begin no lower than they did.
 func (a *idAllocator) restore(used []uint16) {
 	slices.Sort(used)
 	a.used = len(used)
 	for _, id := range used {
+		if id < a.fresh {
+			continue
+		}
 		for ; a.fresh < id; a.fresh++ {
 			a.freed = append(a.freed, a.fresh)
 		}
