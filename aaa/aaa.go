@@ -76,11 +76,18 @@ type Credentials struct {
 	// RFC 2759 section 4 for MS-CHAPv2.
 	ID                  uint8
 	Challenge, Response []byte
-	// EAP is the subscriber's EAP packet, a Response. State is that of the
-	// Challenge that it answers; nil begins a conversation. MTU is the
-	// longest EAP packet that fits the subscriber's link, in octets. (EAP only.)
-	EAP, State []byte
-	MTU        uint16
+	// EAP is what the subscriber responded (EAP only).
+	EAP *EAPResponse
+}
+
+// EAPResponse is a subscriber's Response to what it was asked by EAP.
+type EAPResponse struct {
+	// Packet is the EAP packet.
+	Packet []byte
+	// State is that of the Challenge that it answers; nil begins a conversation.
+	State []byte
+	// MTU is the longest EAP packet that fits the subscriber's link, in octets.
+	MTU uint16
 }
 
 // Request asks for one subscriber. The slices belong to the Authorizer from

@@ -24,10 +24,14 @@ func (sh *shard) askAAA(s *session, c *link.Credentials) {
 	s.method = aaa.Method(c.Method)
 	sh.traceAsk(s)
 	key, owner, serial, inbox := s.key, s.owner, c.Serial, sh.inbox
+	var eap *aaa.EAPResponse
+	if c.EAP != nil {
+		eap = &aaa.EAPResponse{Packet: c.EAP.Packet, State: c.EAP.State, MTU: c.EAP.MTU}
+	}
 	sh.asks = append(sh.asks, ask{
 		req: aaa.Request{Identity: who, Credentials: aaa.Credentials{
 			Method: s.method, Password: c.Password, ID: c.ID, Challenge: c.Challenge, Response: c.Response,
-			EAP: c.EAP, State: c.State, MTU: c.MTU,
+			EAP: eap,
 		}},
 		done: func(g *aaa.Grant, err error) { inbox.put(&answer{key, owner, serial, g, err}) },
 	})

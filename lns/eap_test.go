@@ -39,9 +39,9 @@ func (e *eapServer) decide(r aaa.Request) (*aaa.Grant, error) {
 			return g, err
 		}
 	}
-	p, err := ppp.ParseEAP(r.EAP)
+	p, err := ppp.ParseEAP(r.EAP.Packet)
 	if err != nil || p.Code != ppp.EAPResponse || p.ID != r.ID {
-		return nil, fmt.Errorf("the LNS passed on %x for identifier %d: %w: %w", r.EAP, r.ID, err, aaa.ErrUnavailable)
+		return nil, fmt.Errorf("the LNS passed on %x for identifier %d: %w: %w", r.EAP.Packet, r.ID, err, aaa.ErrUnavailable)
 	}
 	if p.Type == ppp.EAPIdentity {
 		e.challenges++
@@ -49,7 +49,7 @@ func (e *eapServer) decide(r aaa.Request) (*aaa.Grant, error) {
 		return nil, &aaa.Challenge{EAP: request, State: []byte{byte(e.challenges)}, Server: "radius1"}
 	}
 	want := ppp.CHAPMD5(p.ID, e.password, md5Challenge)
-	if !bytes.Equal(r.State, []byte{byte(e.challenges)}) || p.Type != ppp.EAPMD5 || !bytes.Equal(p.Data[1:17], want[:]) {
+	if !bytes.Equal(r.EAP.State, []byte{byte(e.challenges)}) || p.Type != ppp.EAPMD5 || !bytes.Equal(p.Data[1:17], want[:]) {
 		return nil, &aaa.RejectError{Message: "unpaid bill", EAP: ppp.AppendEAPResult(nil, ppp.EAPFailure, p.ID), Server: "radius1"}
 	}
 	return &aaa.Grant{EAP: ppp.AppendEAPResult(nil, ppp.EAPSuccess, p.ID), Server: "radius1"}, nil
@@ -79,7 +79,7 @@ func TestEAPCall(t *testing.T) {
 		t.Errorf("method %v after %d rounds", s.method, e.rounds)
 	}
 	for i, q := range r.aaa.reqs {
-		if q.Method != aaa.MethodEAP || q.Identity.User != "alice" || q.MTU != 1492 || (q.State == nil) != (i == 0) || q.Identity.AcctSessionID == "" {
+		if q.Method != aaa.MethodEAP || q.Identity.User != "alice" || q.EAP.MTU != 1492 || (q.EAP.State == nil) != (i == 0) || q.Identity.AcctSessionID == "" {
 			t.Errorf("request %d: %+v", i, q)
 		}
 	}
@@ -209,10 +209,10 @@ func TestEAPOverALossyPath(t *testing.T) {
 		}
 		var seen [][]byte
 		for _, q := range r.aaa.reqs {
-			if slices.ContainsFunc(seen, func(b []byte) bool { return bytes.Equal(b, q.EAP) }) {
-				t.Errorf("seed %d: %x went to AAA twice", seed, q.EAP)
+			if slices.ContainsFunc(seen, func(b []byte) bool { return bytes.Equal(b, q.EAP.Packet) }) {
+				t.Errorf("seed %d: %x went to AAA twice", seed, q.EAP.Packet)
 			}
-			seen = append(seen, q.EAP)
+			seen = append(seen, q.EAP.Packet)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func eapIdentity(name string) aaa.Request {
 
 func eapRequest(name string, state, packet []byte) aaa.Request {
 	return aaa.Request{Identity: identity(name, "s-"+name), Credentials: aaa.Credentials{
-		Method: aaa.MethodEAP, ID: packet[1], EAP: packet, State: state, MTU: 1400}}
+		Method: aaa.MethodEAP, ID: packet[1], EAP: &aaa.EAPResponse{Packet: packet, State: state, MTU: 1400}}}
 }
 
 // converse is a subscriber's whole conversation; rounds are its requests.
@@ -280,7 +280,8 @@ func TestEAPThatDoesNotFit(t *testing.T) {
 	c, _ := newClient(t, []radius.Server{quick(s.AuthAddr())}, nil)
 	for name, req := range map[string]aaa.Request{
 		"long":  eapRequest("ann", nil, ppp.AppendEAP(nil, ppp.EAPResponse, 1, ppp.EAPTLS, make([]byte, 4000))),
-		"empty": {Identity: identity("ann", "s"), Credentials: aaa.Credentials{Method: aaa.MethodEAP}},
+		"none":  {Identity: identity("ann", "s"), Credentials: aaa.Credentials{Method: aaa.MethodEAP}},
+		"empty": {Identity: identity("ann", "s"), Credentials: aaa.Credentials{Method: aaa.MethodEAP, EAP: &aaa.EAPResponse{}}},
 		"name":  eapIdentity(strings.Repeat("a", 254)),
 	} {
 		var rej *aaa.RejectError

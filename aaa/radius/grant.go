@@ -18,11 +18,7 @@ type decoder struct {
 	grant       aaa.Grant
 	message     []byte
 	mschapError string
-	// What only EAP has: the EAP-Messages put together, the State and how many
-	// there were, and the Error-Cause.
-	eap, state []byte
-	states     int
-	errorCause uint32
+	eap         *eapAttrs // nil until one comes
 }
 
 // decodeAccept reads an Access-Accept's attributes. Nothing in the grant
@@ -36,7 +32,7 @@ func decodeAccept(b []byte, method aaa.Method) (*aaa.Grant, error) {
 		// Without it the subscriber would refuse us (RFC 2759 section 5).
 		return nil, &attrError{"MS-CHAP2-Success", "is missing in the answer to MS-CHAPv2"}
 	}
-	d.grant.ReplyMessage, d.grant.EAP = string(d.message), d.eap
+	d.grant.ReplyMessage, d.grant.EAP = string(d.message), d.eapPacket()
 	return &d.grant, nil
 }
 
@@ -49,7 +45,7 @@ func decodeReject(b []byte, code radius.Code) *aaa.RejectError {
 		// RFC 2865 section 4.4: treated as an Access-Reject.
 		return &aaa.RejectError{Message: "a further challenge is not supported"}
 	}
-	return &aaa.RejectError{Message: string(d.message), MSCHAPError: d.mschapError, EAP: d.eap}
+	return &aaa.RejectError{Message: string(d.message), MSCHAPError: d.mschapError, EAP: d.eapPacket()}
 }
 
 func (d *decoder) attributes(b []byte) error {
@@ -97,12 +93,8 @@ func (d *decoder) attribute(t radius.Type, v []byte) (err error) {
 		d.message = append(d.message, v...)
 	case typeVendorSpecific:
 		err = d.vendorSpecific(v)
-	case typeEAPMessage:
-		d.eap = append(d.eap, v...)
-	case typeState:
-		d.state, d.states = append([]byte(nil), v...), d.states+1
-	case typeErrorCause:
-		d.errorCause, err = integer("Error-Cause", v)
+	case typeEAPMessage, typeState, typeErrorCause:
+		err = d.eapAttribute(t, v)
 	}
 	return err
 }

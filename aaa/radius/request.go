@@ -60,7 +60,7 @@ func (e *encoder) credentials(c *aaa.Credentials, auth *[16]byte) error {
 	case aaa.MethodMSCHAPv2:
 		return e.mschap(c)
 	case aaa.MethodEAP:
-		return e.eap(c)
+		return e.eap(c.EAP)
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func (l *Link) startAuth(now time.Duration, fx *Effects) {
 		return
 	}
 	l.authID = l.id()
-	n.resends, n.resendAfter = l.cfg.MaxConfigure, l.cfg.RestartFirst
+	n.resends = l.cfg.MaxConfigure
 	l.sendChallenge(now, fx)
 }
 
@@ -82,12 +82,21 @@ func (l *Link) sendChallenge(now time.Duration, fx *Effects) {
 	if n.resends == 0 {
 		return
 	}
+	n.resendAt = armed(now + l.resendAfter())
 	n.resends--
-	n.resendAt = armed(now + n.resendAfter)
-	n.resendAfter = min(2*n.resendAfter, l.cfg.Restart)
 	start := fx.begin(l, ppp.ProtocolCHAP)
 	fx.arena = ppp.AppendCHAPValue(fx.arena, ppp.CHAPChallenge, l.authID, n.challenge[:], l.cfg.Name)
 	fx.end(start)
+}
+
+// resendAfter is the period that follows the next transmission of a challenge:
+// it doubles with each, from RestartFirst up to Restart.
+func (l *Link) resendAfter() time.Duration {
+	after := l.cfg.RestartFirst
+	for i := l.neg.resends; i < l.cfg.MaxConfigure && after < l.cfg.Restart; i++ {
+		after = min(2*after, l.cfg.Restart)
+	}
+	return after
 }
 
 // receiveAuth takes a PAP, CHAP or EAP packet. Those of a protocol that was not

@@ -30,6 +30,8 @@ type eapState struct {
 	// response is before the owner; other is one that came after it with the
 	// same identifier, should the owner ignore the first.
 	response, other []byte
+	// timeout is the owner's for this Request.
+	timeout time.Duration
 	// rounds counts the owner's Requests; before the first, an identity is waited for.
 	rounds uint8
 }
@@ -58,7 +60,7 @@ func (l *Link) startEAP(now time.Duration, fx *Effects) {
 	}
 	e := &eapState{request: ppp.AppendEAP(nil, ppp.EAPRequest, id[0], ppp.EAPIdentity, nil)}
 	l.neg.eap, l.authID = e, id[0]
-	l.neg.resends, l.neg.resendAfter = l.cfg.MaxConfigure, l.cfg.RestartFirst
+	l.neg.resends = l.cfg.MaxConfigure
 	l.sendEAPRequest(now, fx)
 }
 
@@ -69,10 +71,9 @@ func (l *Link) sendEAPRequest(now time.Duration, fx *Effects) {
 	if n.resends == 0 {
 		return
 	}
-	n.resends--
-	n.resendAt = armed(now + n.resendAfter)
 	// A period that the server asked for may be longer than ours ever gets.
-	n.resendAfter = max(n.resendAfter, min(2*n.resendAfter, l.cfg.Restart))
+	n.resendAt = armed(now + max(l.resendAfter(), n.eap.timeout))
+	n.resends--
 	l.sendEAP(n.eap.request, fx)
 }
 
@@ -114,8 +115,8 @@ func (l *Link) askEAP(response []byte, fx *Effects) {
 	e := l.neg.eap
 	e.response = response
 	l.ask(&Credentials{
-		Method: MethodEAP, User: e.user, ID: l.authID, EAP: response, State: e.state,
-		MTU: min(l.peerMRU, l.cfg.MRU),
+		Method: MethodEAP, User: e.user, ID: l.authID,
+		EAP: &Response{Packet: response, State: e.state, MTU: min(l.peerMRU, l.cfg.MRU)},
 	}, fx)
 }
 
@@ -152,10 +153,7 @@ func (l *Link) Challenge(now time.Duration, c *Challenge, fx *Effects) error {
 	e.request, e.response, e.other = bytes.Clone(p.Packet), nil, nil
 	l.auth, l.authID = authWaiting, p.ID
 	n.authAt = armed(now + l.cfg.AuthTimeout + c.Timeout)
-	n.resends, n.resendAfter = l.cfg.MaxConfigure, l.cfg.RestartFirst
-	if c.Timeout > 0 {
-		n.resendAfter = max(c.Timeout, l.cfg.RestartFirst)
-	}
+	n.resends, e.timeout = l.cfg.MaxConfigure, c.Timeout
 	l.sendEAPRequest(now, fx)
 	return nil
 }

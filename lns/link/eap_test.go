@@ -49,7 +49,7 @@ func TestEAPWithoutEnd(t *testing.T) {
 			break
 		}
 		l.Receive(time.Second, eapFrame([]byte{2, id, 0, 6, 21, 0}), fx)
-		if fx.Auth == nil || fx.Auth.State[0] != id || fx.Auth.ID != id || fx.Auth.User != "ann" {
+		if fx.Auth == nil || fx.Auth.EAP.State[0] != id || fx.Auth.ID != id || fx.Auth.User != "ann" {
 			t.Fatalf("round %d: %+v", rounds, fx.Auth)
 		}
 	}
@@ -94,7 +94,7 @@ func TestEAPKeepsNothingOfItsCaller(t *testing.T) {
 	frame := eapFrame([]byte{2, 7, 0, 6, 21, 5})
 	l.Receive(0, frame, fx)
 	frame[9] = 77
-	if fx.Auth == nil || fx.Auth.EAP[5] != 5 || fx.Auth.State[0] != 9 {
+	if fx.Auth == nil || fx.Auth.EAP.Packet[5] != 5 || fx.Auth.EAP.State[0] != 9 {
 		t.Errorf("credentials %+v", fx.Auth)
 	}
 }
@@ -102,8 +102,8 @@ func TestEAPKeepsNothingOfItsCaller(t *testing.T) {
 // TestEAPMTU: what the server is told fits both the peer and the profile.
 func TestEAPMTU(t *testing.T) {
 	l, fx := eapLink(t, func(c *Config) { c.MRU = 1300 })
-	if fx.Auth.MTU != 1300 || l.PeerMRU() != 1500 {
-		t.Errorf("Framed-MTU %d, peer's MRU %d", fx.Auth.MTU, l.PeerMRU())
+	if fx.Auth.EAP.MTU != 1300 || l.PeerMRU() != 1500 {
+		t.Errorf("Framed-MTU %d, peer's MRU %d", fx.Auth.EAP.MTU, l.PeerMRU())
 	}
 }
 

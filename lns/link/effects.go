@@ -87,10 +87,16 @@ type Credentials struct {
 	// CHAP, the 49 octets of RFC 2759 section 4 for MS-CHAPv2.
 	ID                  uint8
 	Challenge, Response []byte
-	// EAP is the peer's Response, State that of the last Challenge, and MTU the
-	// longest EAP packet that fits the link, in octets (EAP only).
-	EAP, State []byte
-	MTU        uint16
+	// EAP is the peer's Response (EAP only).
+	EAP *Response
+}
+
+// Response is what the peer answered by EAP.
+type Response struct {
+	// Packet is the EAP packet, State that of the last Challenge.
+	Packet, State []byte
+	// MTU is the longest EAP packet that fits the link, in octets.
+	MTU uint16
 }
 
 // Network is what the peer is given in IPCP. Addresses are IPv4; the zero

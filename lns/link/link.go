@@ -53,9 +53,8 @@ type negotiation struct {
 	// repeats the challenge, patienceAt ends a link whose peer terminated
 	// in the middle of LCP.
 	setupAt, authAt, resendAt, patienceAt time.Duration
-	// resendAfter is the challenge's next period, resends how many are left.
-	resendAfter time.Duration
-	resends     uint8
+	// resends is how many transmissions of the challenge are left.
+	resends uint8
 
 	// want is our Configure-Request; peer what we acknowledged of theirs,
 	// offered what their last request says.

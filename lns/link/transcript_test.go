@@ -274,7 +274,7 @@ func (s *script) show() {
 	}
 	if c := s.fx.Auth; c != nil {
 		if c.Method == MethodEAP {
-			s.note(fmt.Sprintf("auth EAP user=%q id=%d eap=%x state=%x mtu=%d", c.User, c.ID, c.EAP, c.State, c.MTU))
+			s.note(fmt.Sprintf("auth EAP user=%q id=%d eap=%x state=%x mtu=%d", c.User, c.ID, c.EAP.Packet, c.EAP.State, c.EAP.MTU))
 		} else {
 			s.note(fmt.Sprintf("auth %v user=%q password=%q id=%d challenge=%x response=%x", c.Method, c.User, c.Password, c.ID, c.Challenge, c.Response))
 		}
