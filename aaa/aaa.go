@@ -37,6 +37,12 @@ type Identity struct {
 	TunnelAssignment, TunnelConnection string
 	// LAC is the name of the LAC profile that matched.
 	LAC string
+	// PrivateGroup is the Private Group ID AVP (RFC 2661 section 4.4.4), for
+	// Tunnel-Private-Group-ID.
+	PrivateGroup string
+	// Line is what the LAC tells of the access line; nil where it tells nothing. In accounting it
+	// comes with the Start alone.
+	Line *Line
 }
 
 // Method is how a subscriber proves who it is.

@@ -44,6 +44,8 @@ const (
 	tagInPackets
 	tagOutPackets
 	tagCause
+	tagPrivateGroup
+	tagLine
 )
 
 // maxSeconds is how far from 1970 a time may be: some 34,000 years.
@@ -99,7 +101,12 @@ func appendIdentity(dst []byte, id *Identity) []byte {
 	dst = appendText(dst, tagTunnelServerName, id.TunnelServerName)
 	dst = appendText(dst, tagTunnelAssignment, id.TunnelAssignment)
 	dst = appendText(dst, tagTunnelConnection, id.TunnelConnection)
-	return appendText(dst, tagLAC, id.LAC)
+	dst = appendText(dst, tagLAC, id.LAC)
+	dst = appendText(dst, tagPrivateGroup, id.PrivateGroup)
+	if id.Line != nil {
+		dst = appendText(dst, tagLine, string(AppendLine(nil, id.Line)))
+	}
+	return dst
 }
 
 func appendNumber(dst []byte, tag byte, v uint64) []byte {
@@ -249,6 +256,8 @@ func (p *usageParser) octets(tag uint64, s string) (err error) {
 		var r netip.Prefix
 		r, err = parseRoute(s)
 		u.Routes = append(u.Routes, r)
+	case tagLine:
+		u.Identity.Line, err = ParseLine(s)
 	default:
 		if f := identityText(&u.Identity, tag); f != nil {
 			*f = s
@@ -282,6 +291,8 @@ func identityText(id *Identity, tag uint64) *string {
 		return &id.TunnelConnection
 	case tagLAC:
 		return &id.LAC
+	case tagPrivateGroup:
+		return &id.PrivateGroup
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ func fullUsage() Usage {
 			NASPortID: "olt-7/3/21", CallingStation: "02075550123", CalledStation: "0845", ConnectInfo: "80000000/20000000",
 			TunnelClient: netip.MustParseAddr("192.0.2.7"), TunnelServer: netip.MustParseAddr("2001:db8::1"),
 			TunnelClientName: "lac-1", TunnelServerName: "lns-1", TunnelAssignment: "17", TunnelConnection: "99812", LAC: "openreach",
+			PrivateGroup: "vrf-7", Line: fullLine(),
 		},
 		Method: MethodMSCHAPv2, Class: [][]byte{{1, 2, 3}, []byte("gold")},
 		Address: netip.MustParseAddr("198.51.100.9"),

@@ -123,7 +123,7 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 			case errors.Is(err, aaa.ErrAddressInUse):
 				cause = CauseAddressInUse
 			}
-			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", g.Pool, "err", err)...)
+			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", s.pool(g), "err", err)...)
 			sh.deny(s, cause, "No address is free", err.Error())
 			return
 		}
@@ -150,12 +150,22 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 // errOutdated says that a subscriber has dialled again since this call.
 var errOutdated = errors.New("a later call of the same subscriber has it")
 
+// pool names the pool of the subscriber's address, "" for the default: the grant's, else
+// the LAC's group where its profile says that groups are pools.
+func (s *session) pool(g *aaa.Grant) string {
+	if g.Pool == "" && s.facts.profile.PoolByGroup {
+		return s.who.PrivateGroup
+	}
+	return g.Pool
+}
+
 // acquire takes the subscriber's address. When the same subscriber still
 // holds it with an earlier session, that one is stale (a modem that lost
 // power dials again before its LAC has noticed) and gives way. A later session
 // does not: its call was placed while AAA took its time over this one.
 func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
-	addr, err := sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)
+	pool := s.pool(g)
+	addr, err := sh.srv.cfg.Addresses.Acquire(pool, g.Address, s.who.User, s.owner)
 	var held *aaa.AddressInUseError
 	if err == nil || !errors.As(err, &held) || held.User != s.who.User {
 		return addr, err
@@ -164,7 +174,7 @@ func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
 		return addr, fmt.Errorf("address %v: %w", held.Address, errOutdated)
 	}
 	sh.srv.cfg.Addresses.Release(held.Address, held.Owner)
-	addr, err = sh.srv.cfg.Addresses.Acquire(g.Pool, g.Address, s.who.User, s.owner)
+	addr, err = sh.srv.cfg.Addresses.Acquire(pool, g.Address, s.who.User, s.owner)
 	if err == nil {
 		for i := range sh.srv.shards {
 			sh.send(i, replaced{held.Owner})

@@ -66,6 +66,10 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 		sh.icrq(t, &e.Message)
 		return
 	}
+	if e.Message.Type == l2tp.MessageCSUN {
+		sh.csun(t, &e.Message)
+		return
+	}
 	id := e.SessionID
 	if _, ok := t.calls.ours[id]; !ok {
 		// A CDN for a call that we ended ourselves crosses ours: quite normal.

@@ -6,6 +6,7 @@ import (
 
 	"culvert/aaa"
 	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
 )
 
 // TunnelInfo is a copy of what an operator may see of a tunnel.
@@ -43,6 +44,11 @@ type SessionInfo struct {
 	CallingStation string
 	CalledStation  string
 	ConnectInfo    string
+	// PrivateGroup is the Private Group ID AVP; Line what the LAC tells of the access
+	// line and CallErrors what went wrong on it, nil where it tells nothing.
+	PrivateGroup   string
+	Line           *aaa.Line
+	CallErrors     *l2tp.CallErrors
 	CallSerial     uint32
 	MRU, MTU       uint16
 	Since          time.Time

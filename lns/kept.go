@@ -35,7 +35,9 @@ type keptSession struct {
 	session, idle, interim time.Duration
 	// sequenced says that the LAC requires sequence numbers in data messages.
 	sequenced bool
-	clock     keptClock
+	// facts has a bit for each thing of callFacts that lasts.
+	facts uint8
+	clock keptClock
 	// idleOctets is what had been counted when the idle timer was set.
 	idleOctets uint64
 }
@@ -74,6 +76,7 @@ const (
 	tagNextInterim
 	tagIdleCheck
 	tagIdleOctets
+	tagCallFacts
 )
 
 // append encodes s in the newest version.
@@ -97,7 +100,7 @@ func (s *keptSession) append(b []byte) []byte {
 	b = appendNumber(b, tagBoot, s.clock.boot)
 	b = appendTime(appendTime(b, tagAt, s.clock.at), tagSince, s.clock.since)
 	b = appendTime(appendTime(b, tagNextInterim, s.clock.nextInterim), tagIdleCheck, s.clock.check)
-	return appendNumber(b, tagIdleOctets, s.idleOctets)
+	return appendNumber(appendNumber(b, tagIdleOctets, s.idleOctets), tagCallFacts, uint64(s.facts))
 }
 
 // parseKeptSession reads what append has written, now or in an earlier version. The
@@ -173,6 +176,8 @@ func (s *keptSession) sessionField(f *fields) {
 		s.clock.check = f.time()
 	case tagIdleOctets:
 		s.idleOctets = f.number(math.MaxUint64)
+	case tagCallFacts:
+		s.facts = uint8(f.number(math.MaxUint8))
 	}
 }
 

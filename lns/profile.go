@@ -46,6 +46,9 @@ type LACProfile struct {
 	AcceptUnknownMandatory bool
 	// FloatPeer lets the LAC's address and port change while the tunnel lives.
 	FloatPeer bool
+	// PoolByGroup takes the address of a call with a Private Group ID from the pool of that name,
+	// where the grant names no pool.
+	PoolByGroup bool `json:",omitempty"`
 	// HideAVPs hides every AVP that may be hidden in what is sent (RFC 2661 section 4.3); it
 	// takes a secret. Hidden AVPs are always read.
 	HideAVPs bool `json:",omitempty"`

@@ -213,6 +213,7 @@ func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usag
 		who: &who, terms: kept.terms(u), address: rec.Address, method: u.Method, sinceWall: rec.Since.UnixNano(),
 	}
 	s.timer.who = s
+	s.rare = revivedFacts(kept.facts)
 	p := &f.profile.LACProfile
 	if s.sequence = newSequencing(p, &l2tp.Message{SequencingRequired: kept.sequenced}); s.sequence != nil {
 		s.sequence.Resume(uint16(rec.OutPackets) + sequenceLeap)

@@ -259,6 +259,8 @@ type fakeAAA struct {
 	held   map[netip.Addr]heldAddress
 	next   netip.Addr
 	full   bool
+	// acquired, where set, is told the name of the pool of every address asked for.
+	acquired func(pool string)
 }
 
 type pendingAsk struct {
@@ -302,6 +304,9 @@ func (f *fakeAAA) Submit(list []aaa.Usage) {
 }
 
 func (f *fakeAAA) Acquire(pool string, want netip.Addr, user string, owner uint64) (netip.Addr, error) {
+	if f.acquired != nil {
+		f.acquired(pool)
+	}
 	if f.full {
 		return netip.Addr{}, fmt.Errorf("pool %q: %w", pool, aaa.ErrPoolFull)
 	}

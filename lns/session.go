@@ -30,7 +30,8 @@ type session struct {
 	// sequence, where set, is the numbering of data messages; the plane has it too.
 	sequence *sequencing
 	link     link.Link
-	setup    *setup // until up, or over
+	setup    *setup     // until up, or over
+	rare     *callFacts // nil for most
 	who      *aaa.Identity
 	terms    *terms // nil before the grant
 	address  netip.Addr
@@ -81,6 +82,7 @@ func (m newCall) deliver(sh *shard) {
 	}
 	s.timer.who = s
 	s.who = sh.identify(s, m.m)
+	s.learn(m.m)
 	sh.sessions[s.key] = s
 	sh.traceCall(s, m.m)
 	s.setup.call = l2tp.NewCall(l2tp.RoleLNS, m.id)
@@ -107,8 +109,11 @@ func (m callMessage) deliver(sh *shard) {
 		sh.cdn(s, m.m)
 		return
 	}
+	if m.m.Type == l2tp.MessageWEN {
+		sh.lineErrors(s, m.m)
+	}
 	if s.setup == nil {
-		return // WEN and SLI of an established call tell nothing that a digital line needs
+		return // an established call takes nothing more; SLI is for LACs
 	}
 	fx := &l2tp.CallEffects{}
 	s.setup.call.Receive(m.m, nil, fx)
@@ -147,6 +152,7 @@ func (sh *shard) cdn(s *session, m *l2tp.Message) {
 func (sh *shard) connected(s *session, m *l2tp.Message) {
 	s.state = stateLink
 	s.who.ConnectInfo = connectInfo(s.who.ConnectInfo, m)
+	s.learn(m)
 	s.sequence = newSequencing(&s.facts.profile.LACProfile, m)
 	early := s.setup.early
 	s.setup.early = nil
@@ -213,6 +219,7 @@ func (sh *shard) linkStep(s *session, f func(*link.Effects)) {
 	first, sent, phase := len(fx.Frames), len(sh.out), s.link.Phase()
 	f(fx)
 	sh.tracePhase(s, phase)
+	sh.linkInfo(s, phase)
 	s.number()
 	sh.emitFrames(s, first)
 	auth, up, down, reason, detail := fx.Auth, fx.Up, fx.Down, fx.Reason, fx.Detail

@@ -26,6 +26,8 @@ type Stats struct {
 	IKEFailures map[string]uint64
 	// StaleAnswers of AAA came when their session was gone.
 	StaleAnswers uint64
+	// LineErrors counts WAN-Error-Notifys: LACs' reports of errors on subscribers' lines.
+	LineErrors uint64
 	// JournalErrors and PlaneErrors are failures to act on: look at the log.
 	JournalErrors, PlaneErrors uint64
 	// Confirms counts new tunnels and sessions that waited for the cluster's
@@ -78,7 +80,7 @@ type shardStats struct {
 	sessionsUp, sessionsDown, callsFailed                 uint64
 	downs, rejects                                        [causeCount]uint64
 	dropped                                               [dropReasons]uint64
-	staleAnswers, journalErrors, planeErrors              uint64
+	staleAnswers, journalErrors, planeErrors, lineErrors  uint64
 	setupCounts                                           [len(SetupBuckets) + 1]uint64
 	setupSum                                              time.Duration
 	confirms, confirmLate                                 uint64
@@ -136,6 +138,7 @@ func (s *shardStats) addTo(t *Stats) {
 	t.SessionsDown += s.sessionsDown
 	t.CallsFailed += s.callsFailed
 	t.StaleAnswers += s.staleAnswers
+	t.LineErrors += s.lineErrors
 	t.JournalErrors += s.journalErrors
 	t.PlaneErrors += s.planeErrors
 	t.SetupSum += s.setupSum

@@ -23,7 +23,7 @@ func nodeError(err error) error {
 		return err // nil, or made here
 	}
 	switch {
-	case errors.Is(err, lns.ErrNoProfile), errors.Is(err, lns.ErrNoTunnel):
+	case errors.Is(err, lns.ErrNoProfile), errors.Is(err, lns.ErrNoTunnel), errors.Is(err, lns.ErrNoSession):
 		return status.Error(codes.NotFound, err.Error())
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, err.Error())

@@ -48,8 +48,8 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
 		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
-		Proxy:    proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
-		HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
+		Proxy:       proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		PoolByGroup: p.PoolByGroup, HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
 		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
 	}
 	l.Ipsec = ipsecProto(p.IPsec)
@@ -107,6 +107,7 @@ var lacFields = []lacField{
 		return nil
 	}},
 	{"float_peer", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.FloatPeer = l.GetFloatPeer(); return nil }},
+	{"pool_by_group", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.PoolByGroup = l.GetPoolByGroup(); return nil }},
 	{"hide_avps", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.HideAVPs = l.GetHideAvps(); return nil }},
 	{"sequencing", setSequencing},
 	{"reorder_packets", func(p *lns.LACProfile, l *culvertv1.LAC) error {

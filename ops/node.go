@@ -20,6 +20,8 @@ type Node interface {
 	Sessions(q lns.SessionQuery) (page []lns.SessionInfo, total int, more bool)
 	// SessionByID finds a session by its Acct-Session-Id.
 	SessionByID(id string) (lns.SessionInfo, bool)
+	// RequestSpeed asks a session's LAC for its line's speed.
+	RequestSpeed(id string) error
 	// Disconnect begins to end all sessions that sel names and says how many they are.
 	Disconnect(sel lns.Selector, cause aaa.TerminateCause, detail string) (int, error)
 	// Watch yields events until ctx is done; then the channel is closed.

@@ -37,6 +37,7 @@ func (e *encoder) accessRequest(id byte, auth *[16]byte, r *aaa.Request, now tim
 	e.nas(&r.Identity)
 	e.line(&r.Identity)
 	e.tunnel(&r.Identity)
+	e.accessLine(r.Identity.Line)
 	e.text(typeAcctSessionID, r.Identity.AcctSessionID)
 	e.integer(typeEventTimestamp, uint32(now.Unix()))
 	p := e.finish()
@@ -128,6 +129,7 @@ func (e *encoder) tunnel(id *aaa.Identity) {
 	e.tagged(typeTunnelClientAuthID, id.TunnelClientName)
 	e.tagged(typeTunnelServerAuthID, id.TunnelServerName)
 	e.tagged(typeTunnelAssignmentID, id.TunnelAssignment)
+	e.tagged(typeTunnelPrivateGroup, id.PrivateGroup)
 }
 
 // accountingRequest encodes an Accounting-Request (RFC 2866 section 4.1).
@@ -153,6 +155,9 @@ func (e *encoder) accountingRequest(id byte, u *aaa.Usage, now time.Time) []byte
 	e.line(&u.Identity)
 	e.tunnel(&u.Identity)
 	e.tagged(typeTunnelConnection, u.Identity.TunnelConnection)
+	if u.Kind == aaa.UsageStart {
+		e.accessLine(u.Identity.Line)
+	}
 	// Last, because a packet may have no room for all of them.
 	for _, r := range u.Routes {
 		if r.Addr().Is4() {

@@ -53,6 +53,7 @@ const (
 	typeTunnelAssignmentID   = rfc2868.TunnelAssignmentID_Type
 	typeTunnelClientAuthID   = rfc2868.TunnelClientAuthID_Type
 	typeTunnelServerAuthID   = rfc2868.TunnelServerAuthID_Type
+	typeTunnelPrivateGroup   = rfc2868.TunnelPrivateGroupID_Type
 
 	typeAcctInputGigawords   = rfc2869.AcctInputGigawords_Type
 	typeAcctOutputGigawords  = rfc2869.AcctOutputGigawords_Type
@@ -96,6 +97,7 @@ const (
 	vendorAscend    = 529
 	vendorHuawei    = 2011
 	vendorRedback   = 2352
+	vendorDSLForum  = 3561 // RFC 4679
 	vendorERX       = 4874 // Juniper, formerly Unisphere
 	vendorNokia     = 6527
 

@@ -112,6 +112,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Busy result", number(l.GetBusyResult())},
 		{"Unknown AVPs", map[bool]string{true: "mandatory ones of other vendors are skipped", false: "mandatory ones are refused"}[l.GetAcceptUnknownMandatory()]},
 		{"Floating peer", yesNo(l.GetFloatPeer())},
+		{"Pool by group", yesNo(l.GetPoolByGroup())},
 		{"Hidden AVPs", map[bool]string{true: "sent and read", false: "read, not sent"}[l.GetHideAvps()]},
 		{"Sequencing", sequencingWords(l)},
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},

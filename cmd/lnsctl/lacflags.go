@@ -27,6 +27,7 @@ type lacFlags struct {
 	BusyResult             *uint32        `placeholder:"N" help:"CDN result code when a call cannot be taken, 1 to 11; 2 tells the LAC to try another LNS."`
 	AcceptUnknownMandatory *bool          `negatable:"" help:"Take unknown mandatory AVPs of other vendors as if they were optional."`
 	FloatPeer              *bool          `negatable:"" help:"Let the LAC's address and port change while a tunnel lives."`
+	PoolByGroup            *bool          `negatable:"" help:"Take a call's address from the pool that its Private Group ID names, where RADIUS names none."`
 	HideAVPs               *bool          `name:"hide-avps" negatable:"" help:"Hide AVPs in what the node sends; needs a secret."`
 	Sequencing             *string        `enum:"required,negotiation,always" placeholder:"WHEN" help:"Number data messages where the LAC wants it (required), until PPP is up (negotiation), or always."`
 	ReorderPackets         *uint32        `placeholder:"N" help:"For how many data messages a missing one is waited for, up to 256; 0 waits for none."`
@@ -43,7 +44,7 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 		EchoFailures: f.EchoFailures, BusyResult: f.BusyResult,
 		Hello: duration(f.Hello), EchoInterval: duration(f.EchoInterval),
 		LocalName: value(f.LocalName), AcceptUnknownMandatory: value(f.AcceptUnknownMandatory),
-		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs),
+		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs), PoolByGroup: value(f.PoolByGroup),
 		ReorderPackets: value(f.ReorderPackets), ReorderTime: duration(f.ReorderTime),
 		Sequencing: culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
 		MaxTunnels: value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
@@ -77,7 +78,7 @@ func (f *lacFlags) given() (mask []string) {
 		{"mru", f.MRU != nil}, {"auth", f.Auth != nil}, {"proxy", f.Proxy != ""}, {"echo_interval", f.EchoInterval != nil},
 		{"echo_failures", f.EchoFailures != nil}, {"busy_result", f.BusyResult != nil},
 		{"accept_unknown_mandatory", f.AcceptUnknownMandatory != nil}, {"float_peer", f.FloatPeer != nil},
-		{"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
+		{"pool_by_group", f.PoolByGroup != nil}, {"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
 		{"reorder_packets", f.ReorderPackets != nil}, {"reorder_time", f.ReorderTime != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},
 	} {

@@ -14,6 +14,7 @@ type sessionCommands struct {
 	Watch      sessionWatch      `cmd:"" help:"Print what happens to sessions and tunnels as it happens."`
 	Trace      sessionTrace      `cmd:"" help:"Show what a subscriber's sessions have done, event by event, and what they do."`
 	Disconnect sessionDisconnect `cmd:"" help:"End sessions."`
+	Speed      sessionSpeed      `cmd:"" help:"Ask a session's LAC for the line's speed."`
 }
 
 // selector are the flags that name sessions.
@@ -237,6 +238,7 @@ func sessionFacts(a *app, x *culvertv1.Session) []fact {
 		{"Calling", x.GetCallingStation()},
 		{"Called", x.GetCalledStation()},
 		{"Line", speeds(x.GetConnectInfo())},
+		{"Group", x.GetPrivateGroup()},
 		{"MRU, MTU", fmt.Sprintf("%s, %s octets", dash(orNone(x.GetMru())), dash(orNone(x.GetMtu())))},
 		{"Timeouts", fmt.Sprintf("session %s, idle %s", limit(x.GetSessionTimeout(), "none"), limit(x.GetIdleTimeout(), "none"))},
 		{"Accounting", limit(x.GetInterim(), "")},
@@ -248,6 +250,7 @@ func sessionFacts(a *app, x *culvertv1.Session) []fact {
 			facts[i].value = "every " + facts[i].value
 		}
 	}
+	facts = append(facts, lineFacts(x.GetAccessLine(), x.GetCallErrors())...)
 	if q := x.GetSequencing(); q != nil {
 		facts = append(facts, fact{"Sequencing", sessionSequencing(q)})
 	}

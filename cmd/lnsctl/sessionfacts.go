@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	culvertv1 "culvert/proto/culvert/v1"
 )
@@ -17,4 +19,60 @@ func sessionSequencing(q *culvertv1.Sequencing) string {
 	}
 	return words + fmt.Sprintf("; from the LAC %s late, %s lost, %s reordered",
 		grouped(q.GetLate()), grouped(q.GetLost()), grouped(q.GetReordered()))
+}
+
+// lineFacts are what the LAC tells of the access line, and of errors on it.
+func lineFacts(l *culvertv1.AccessLine, e *culvertv1.CallErrors) (facts []fact) {
+	facts = append(facts, fact{"Circuit", l.GetCircuitId()}, fact{"Remote", l.GetRemoteId()})
+	for _, v := range l.GetValues() {
+		facts = append(facts, fact{v.GetName(), lineValue(v)})
+	}
+	if b := l.GetEncapsulation(); len(b) > 0 {
+		facts = append(facts, fact{"Access-Loop-Encapsulation", fmt.Sprintf("% x", b)})
+	}
+	if l.GetInterworking() {
+		facts = append(facts, fact{"IWF-Session", "yes"})
+	}
+	if e != nil {
+		facts = append(facts, fact{"Line errors", fmt.Sprintf("%d CRC, %d framing, %d hardware overruns, %d buffer overruns, %d timeouts, %d alignment",
+			e.GetCrc(), e.GetFraming(), e.GetHardwareOverruns(), e.GetBufferOverruns(), e.GetTimeouts(), e.GetAlignment())})
+	}
+	return facts
+}
+
+// lineValue is a number of the line with its unit, which its name tells.
+func lineValue(v *culvertv1.AccessLineValue) string {
+	switch {
+	case strings.Contains(v.GetName(), "Rate"):
+		return grouped(v.GetValue()) + " bit/s"
+	case strings.Contains(v.GetName(), "Delay"):
+		return grouped(v.GetValue()) + " ms"
+	}
+	return grouped(v.GetValue())
+}
+
+type sessionSpeed struct {
+	ID string `arg:"" help:"The session's id (Acct-Session-Id)."`
+}
+
+// Help has an example.
+func (*sessionSpeed) Help() string {
+	return `The LAC answers, if it can, by telling the line's speed anew (RFC 5515); "lnsctl session
+show" has it then, and so has accounting. Example:
+  lnsctl session speed lns1-00000007-00000001`
+}
+
+// Run asks the LAC.
+func (s *sessionSpeed) Run(a *app) error {
+	return a.call(func(ctx context.Context, c *client) error {
+		resp, err := c.sessions().RequestSpeed(ctx, &culvertv1.RequestSpeedRequest{Id: s.ID})
+		if err != nil {
+			return err
+		}
+		if a.Output == "json" {
+			return printOne(a, resp.GetSession(), nil)
+		}
+		_, err = fmt.Fprintf(a.out, "the LAC of session %s was asked; it told %s before\n", s.ID, dash(resp.GetSession().GetConnectInfo()))
+		return err
+	})
 }

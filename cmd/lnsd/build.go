@@ -226,6 +226,7 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 		p.Proxy = c.Proxy
 	}
 	p.AcceptUnknownMandatory, p.FloatPeer, p.HideAVPs = c.AcceptUnknownMandatory, c.FloatPeer, c.HideAVPs
+	p.PoolByGroup = c.PoolByGroup
 	if c.Sequencing != "" {
 		p.Sequencing = c.Sequencing
 	}

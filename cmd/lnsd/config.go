@@ -84,6 +84,7 @@ type lacSection struct {
 	BusyResult             *uint16              `yaml:"busy_result"`
 	AcceptUnknownMandatory bool                 `yaml:"accept_unknown_mandatory"`
 	FloatPeer              bool                 `yaml:"float_peer"`
+	PoolByGroup            bool                 `yaml:"pool_by_group"`
 	HideAVPs               bool                 `yaml:"hide_avps"`
 	Sequencing             string               `yaml:"sequencing"`
 	ReorderPackets         int                  `yaml:"reorder_packets"`

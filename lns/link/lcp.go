@@ -191,7 +191,7 @@ func (l *Link) lcpUp(now time.Duration, fx *Effects) {
 // agree makes the negotiated options the link's.
 func (l *Link) agree() {
 	n := l.neg
-	l.magic, l.accm = n.want.Magic, n.peer.ACCM
+	l.magic, l.accm, l.ownACCM = n.want.Magic, accmOf(&n.peer), accmOf(&n.want)
 	// A LAC may have agreed in our name to what is refused here.
 	l.acfc, l.pfc = n.peer.ACFC && !l.cfg.RejectACFC, n.peer.PFC && !l.cfg.RejectPFC
 	l.peerMRU = ppp.DefaultMRU
@@ -199,6 +199,15 @@ func (l *Link) agree() {
 		l.peerMRU = n.peer.MRU
 	}
 	n.patienceAt = 0
+}
+
+// accmOf is the map of control characters that options agree on. Without one all
+// are escaped (RFC 1662 section 7.1).
+func accmOf(c *ppp.LCPConfig) uint32 {
+	if !c.HasACCM {
+		return 0xffffffff
+	}
+	return c.ACCM
 }
 
 // lcpDown undoes what stands on LCP. The link is either at its end or

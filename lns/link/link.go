@@ -21,8 +21,8 @@ type Link struct {
 	// echoAt is when the keepalive acts next; 0 is never. echoes counts
 	// Echo-Requests since the last sign of life.
 	echoAt time.Duration
-	// magic is ours as agreed, accm the peer's wish.
-	magic, accm uint32
+	// magic is ours as agreed, accm the peer's wish, ownACCM ours.
+	magic, accm, ownACCM uint32
 	// net is what Grant gave, ready for a renegotiation.
 	net addresses
 	// peerMRU is the peer's as agreed, mtu Grant's.
@@ -145,6 +145,9 @@ func (l *Link) PeerMRU() uint16 { return l.peerMRU }
 // PeerACCM are the control characters that the peer's line wants escaped, for
 // the Set-Link-Info to a LAC with asynchronous lines (RFC 2661 section 6.14).
 func (l *Link) PeerACCM() uint32 { return l.accm }
+
+// OwnACCM are the control characters that the peer escapes in what it sends.
+func (l *Link) OwnACCM() uint32 { return l.ownACCM }
 
 // MTU is the largest IP packet to send to the peer: the least of its MRU
 // and what Grant said.

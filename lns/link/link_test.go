@@ -248,7 +248,7 @@ func TestMappedAddressesAndMTU(t *testing.T) {
 	n.MTU = 1400
 	x := newSim(1, testConfig(t), MethodNone)
 	x.s.net = n
-	if !x.run(time.Second, x.bothUp) || x.s.link.MTU() != 1400 || x.s.link.PeerACCM() != 0 {
+	if !x.run(time.Second, x.bothUp) || x.s.link.MTU() != 1400 || x.s.link.PeerACCM() != 0xffffffff {
 		t.Errorf("MTU %d", x.s.link.MTU())
 	}
 	x.s.link.mtu = 9000

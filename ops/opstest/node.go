@@ -157,6 +157,23 @@ func selects(sel *lns.Selector, s *lns.SessionInfo) bool {
 		(!sel.Peer.IsValid() || sel.Peer == s.Peer.Addr())
 }
 
+// RequestSpeed remembers nothing: it fails for sessions that there are not, and those
+// whose LAC tells nothing of the line.
+func (n *Node) RequestSpeed(id string) error {
+	s, ok := n.SessionByID(id)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.failing != nil:
+		return n.failing
+	case !ok:
+		return fmt.Errorf("%w: %s", lns.ErrNoSession, id)
+	case s.Line == nil:
+		return lns.ErrNoSpeeds
+	}
+	return nil
+}
+
 // Disconnect implements ops.Node.
 func (n *Node) Disconnect(sel lns.Selector, cause aaa.TerminateCause, detail string) (int, error) {
 	n.mu.Lock()

@@ -416,7 +416,13 @@ type Session struct {
 	// Counters are as of now.
 	Counters *Counters `protobuf:"bytes,24,opt,name=counters,proto3" json:"counters,omitempty"`
 	// Sequencing is the numbering of data messages; unset where there is none.
-	Sequencing    *Sequencing `protobuf:"bytes,30,opt,name=sequencing,proto3" json:"sequencing,omitempty"`
+	Sequencing *Sequencing `protobuf:"bytes,30,opt,name=sequencing,proto3" json:"sequencing,omitempty"`
+	// Private_group is the Private Group ID AVP.
+	PrivateGroup string `protobuf:"bytes,31,opt,name=private_group,json=privateGroup,proto3" json:"private_group,omitempty"`
+	// Access_line is what the LAC tells of the line (RFC 5515); unset where it tells nothing.
+	AccessLine *AccessLine `protobuf:"bytes,32,opt,name=access_line,json=accessLine,proto3" json:"access_line,omitempty"`
+	// Call_errors is what the LAC counted on the line (WEN, RFC 2661 section 6.13); unset where it told nothing.
+	CallErrors    *CallErrors `protobuf:"bytes,33,opt,name=call_errors,json=callErrors,proto3" json:"call_errors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -626,6 +632,255 @@ func (x *Session) GetSequencing() *Sequencing {
 	return nil
 }
 
+func (x *Session) GetPrivateGroup() string {
+	if x != nil {
+		return x.PrivateGroup
+	}
+	return ""
+}
+
+func (x *Session) GetAccessLine() *AccessLine {
+	if x != nil {
+		return x.AccessLine
+	}
+	return nil
+}
+
+func (x *Session) GetCallErrors() *CallErrors {
+	if x != nil {
+		return x.CallErrors
+	}
+	return nil
+}
+
+// AccessLine is what a LAC tells of a subscriber's access line (RFC 5515).
+type AccessLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Circuit_id is Agent-Circuit-Id.
+	CircuitId string `protobuf:"bytes,1,opt,name=circuit_id,json=circuitId,proto3" json:"circuit_id,omitempty"`
+	// Remote_id is Agent-Remote-Id.
+	RemoteId string `protobuf:"bytes,2,opt,name=remote_id,json=remoteId,proto3" json:"remote_id,omitempty"`
+	// Values are the numbers that it tells.
+	Values []*AccessLineValue `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty"`
+	// Encapsulation is Access-Loop-Encapsulation: three octets, or none.
+	Encapsulation []byte `protobuf:"bytes,4,opt,name=encapsulation,proto3" json:"encapsulation,omitempty"`
+	// Interworking says that PPPoA is turned into PPPoE on the way.
+	Interworking  bool `protobuf:"varint,5,opt,name=interworking,proto3" json:"interworking,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessLine) Reset() {
+	*x = AccessLine{}
+	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessLine) ProtoMessage() {}
+
+func (x *AccessLine) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessLine.ProtoReflect.Descriptor instead.
+func (*AccessLine) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AccessLine) GetCircuitId() string {
+	if x != nil {
+		return x.CircuitId
+	}
+	return ""
+}
+
+func (x *AccessLine) GetRemoteId() string {
+	if x != nil {
+		return x.RemoteId
+	}
+	return ""
+}
+
+func (x *AccessLine) GetValues() []*AccessLineValue {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *AccessLine) GetEncapsulation() []byte {
+	if x != nil {
+		return x.Encapsulation
+	}
+	return nil
+}
+
+func (x *AccessLine) GetInterworking() bool {
+	if x != nil {
+		return x.Interworking
+	}
+	return false
+}
+
+// AccessLineValue is one number of an AccessLine.
+type AccessLineValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name is as in RFC 4679, e.g. "Actual-Data-Rate-Downstream".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Value is a rate in bit/s, a delay in milliseconds, or a type.
+	Value         uint64 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessLineValue) Reset() {
+	*x = AccessLineValue{}
+	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessLineValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessLineValue) ProtoMessage() {}
+
+func (x *AccessLineValue) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessLineValue.ProtoReflect.Descriptor instead.
+func (*AccessLineValue) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AccessLineValue) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AccessLineValue) GetValue() uint64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+// CallErrors are errors on a line since its call began (RFC 2661 section 4.4.6).
+type CallErrors struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Crc errors.
+	Crc uint32 `protobuf:"varint,1,opt,name=crc,proto3" json:"crc,omitempty"`
+	// Framing errors.
+	Framing uint32 `protobuf:"varint,2,opt,name=framing,proto3" json:"framing,omitempty"`
+	// Hardware_overruns are receive buffer overruns.
+	HardwareOverruns uint32 `protobuf:"varint,3,opt,name=hardware_overruns,json=hardwareOverruns,proto3" json:"hardware_overruns,omitempty"`
+	// Buffer_overruns are detected buffer overruns.
+	BufferOverruns uint32 `protobuf:"varint,4,opt,name=buffer_overruns,json=bufferOverruns,proto3" json:"buffer_overruns,omitempty"`
+	// Timeouts are time-outs.
+	Timeouts uint32 `protobuf:"varint,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// Alignment errors.
+	Alignment     uint32 `protobuf:"varint,6,opt,name=alignment,proto3" json:"alignment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallErrors) Reset() {
+	*x = CallErrors{}
+	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallErrors) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallErrors) ProtoMessage() {}
+
+func (x *CallErrors) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallErrors.ProtoReflect.Descriptor instead.
+func (*CallErrors) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CallErrors) GetCrc() uint32 {
+	if x != nil {
+		return x.Crc
+	}
+	return 0
+}
+
+func (x *CallErrors) GetFraming() uint32 {
+	if x != nil {
+		return x.Framing
+	}
+	return 0
+}
+
+func (x *CallErrors) GetHardwareOverruns() uint32 {
+	if x != nil {
+		return x.HardwareOverruns
+	}
+	return 0
+}
+
+func (x *CallErrors) GetBufferOverruns() uint32 {
+	if x != nil {
+		return x.BufferOverruns
+	}
+	return 0
+}
+
+func (x *CallErrors) GetTimeouts() uint32 {
+	if x != nil {
+		return x.Timeouts
+	}
+	return 0
+}
+
+func (x *CallErrors) GetAlignment() uint32 {
+	if x != nil {
+		return x.Alignment
+	}
+	return 0
+}
+
 // Sequencing is how a session's data messages are numbered (RFC 2661 section 5.4).
 type Sequencing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -645,7 +900,7 @@ type Sequencing struct {
 
 func (x *Sequencing) Reset() {
 	*x = Sequencing{}
-	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	mi := &file_culvert_v1_session_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +912,7 @@ func (x *Sequencing) String() string {
 func (*Sequencing) ProtoMessage() {}
 
 func (x *Sequencing) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[2]
+	mi := &file_culvert_v1_session_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +925,7 @@ func (x *Sequencing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sequencing.ProtoReflect.Descriptor instead.
 func (*Sequencing) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Sequencing) GetRequired() bool {
@@ -731,7 +986,7 @@ type SessionSelector struct {
 
 func (x *SessionSelector) Reset() {
 	*x = SessionSelector{}
-	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	mi := &file_culvert_v1_session_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +998,7 @@ func (x *SessionSelector) String() string {
 func (*SessionSelector) ProtoMessage() {}
 
 func (x *SessionSelector) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[3]
+	mi := &file_culvert_v1_session_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +1011,7 @@ func (x *SessionSelector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionSelector.ProtoReflect.Descriptor instead.
 func (*SessionSelector) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SessionSelector) GetId() string {
@@ -827,7 +1082,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	mi := &file_culvert_v1_session_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +1094,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[4]
+	mi := &file_culvert_v1_session_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +1107,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{4}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListSessionsRequest) GetSelector() *SessionSelector {
@@ -899,7 +1154,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[5]
+	mi := &file_culvert_v1_session_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1166,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[5]
+	mi := &file_culvert_v1_session_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1179,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{5}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -959,7 +1214,7 @@ type GetSessionRequest struct {
 
 func (x *GetSessionRequest) Reset() {
 	*x = GetSessionRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[6]
+	mi := &file_culvert_v1_session_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1226,7 @@ func (x *GetSessionRequest) String() string {
 func (*GetSessionRequest) ProtoMessage() {}
 
 func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[6]
+	mi := &file_culvert_v1_session_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1239,7 @@ func (x *GetSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionRequest.ProtoReflect.Descriptor instead.
 func (*GetSessionRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{6}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSessionRequest) GetId() string {
@@ -1005,7 +1260,7 @@ type GetSessionResponse struct {
 
 func (x *GetSessionResponse) Reset() {
 	*x = GetSessionResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[7]
+	mi := &file_culvert_v1_session_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1272,7 @@ func (x *GetSessionResponse) String() string {
 func (*GetSessionResponse) ProtoMessage() {}
 
 func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[7]
+	mi := &file_culvert_v1_session_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1285,7 @@ func (x *GetSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSessionResponse.ProtoReflect.Descriptor instead.
 func (*GetSessionResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetSessionResponse) GetSession() *Session {
@@ -1060,7 +1315,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_culvert_v1_session_proto_msgTypes[8]
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1327,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[8]
+	mi := &file_culvert_v1_session_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1340,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{8}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Event) GetAt() *timestamppb.Timestamp {
@@ -1137,7 +1392,7 @@ type WatchEventsRequest struct {
 
 func (x *WatchEventsRequest) Reset() {
 	*x = WatchEventsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[9]
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1149,7 +1404,7 @@ func (x *WatchEventsRequest) String() string {
 func (*WatchEventsRequest) ProtoMessage() {}
 
 func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[9]
+	mi := &file_culvert_v1_session_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1162,7 +1417,7 @@ func (x *WatchEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsRequest.ProtoReflect.Descriptor instead.
 func (*WatchEventsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{9}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WatchEventsRequest) GetSelector() *SessionSelector {
@@ -1190,7 +1445,7 @@ type WatchEventsResponse struct {
 
 func (x *WatchEventsResponse) Reset() {
 	*x = WatchEventsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[10]
+	mi := &file_culvert_v1_session_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1457,7 @@ func (x *WatchEventsResponse) String() string {
 func (*WatchEventsResponse) ProtoMessage() {}
 
 func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[10]
+	mi := &file_culvert_v1_session_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,7 +1470,7 @@ func (x *WatchEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchEventsResponse.ProtoReflect.Descriptor instead.
 func (*WatchEventsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{10}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchEventsResponse) GetEvent() *Event {
@@ -1251,7 +1506,7 @@ type TraceEvent struct {
 
 func (x *TraceEvent) Reset() {
 	*x = TraceEvent{}
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1518,7 @@ func (x *TraceEvent) String() string {
 func (*TraceEvent) ProtoMessage() {}
 
 func (x *TraceEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[11]
+	mi := &file_culvert_v1_session_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1531,7 @@ func (x *TraceEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceEvent.ProtoReflect.Descriptor instead.
 func (*TraceEvent) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{11}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TraceEvent) GetAt() *timestamppb.Timestamp {
@@ -1357,7 +1612,7 @@ type TracedSession struct {
 
 func (x *TracedSession) Reset() {
 	*x = TracedSession{}
-	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	mi := &file_culvert_v1_session_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1369,7 +1624,7 @@ func (x *TracedSession) String() string {
 func (*TracedSession) ProtoMessage() {}
 
 func (x *TracedSession) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[12]
+	mi := &file_culvert_v1_session_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1382,7 +1637,7 @@ func (x *TracedSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TracedSession.ProtoReflect.Descriptor instead.
 func (*TracedSession) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{12}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TracedSession) GetSession() *Session {
@@ -1442,7 +1697,7 @@ type TraceSessionsRequest struct {
 
 func (x *TraceSessionsRequest) Reset() {
 	*x = TraceSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[13]
+	mi := &file_culvert_v1_session_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1709,7 @@ func (x *TraceSessionsRequest) String() string {
 func (*TraceSessionsRequest) ProtoMessage() {}
 
 func (x *TraceSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[13]
+	mi := &file_culvert_v1_session_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1722,7 @@ func (x *TraceSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceSessionsRequest.ProtoReflect.Descriptor instead.
 func (*TraceSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{13}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TraceSessionsRequest) GetSelector() *SessionSelector {
@@ -1509,7 +1764,7 @@ type TraceSessionsResponse struct {
 
 func (x *TraceSessionsResponse) Reset() {
 	*x = TraceSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[14]
+	mi := &file_culvert_v1_session_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +1776,7 @@ func (x *TraceSessionsResponse) String() string {
 func (*TraceSessionsResponse) ProtoMessage() {}
 
 func (x *TraceSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[14]
+	mi := &file_culvert_v1_session_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +1789,7 @@ func (x *TraceSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TraceSessionsResponse.ProtoReflect.Descriptor instead.
 func (*TraceSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{14}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TraceSessionsResponse) GetItem() isTraceSessionsResponse_Item {
@@ -1615,7 +1870,7 @@ type DisconnectSessionsRequest struct {
 
 func (x *DisconnectSessionsRequest) Reset() {
 	*x = DisconnectSessionsRequest{}
-	mi := &file_culvert_v1_session_proto_msgTypes[15]
+	mi := &file_culvert_v1_session_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1882,7 @@ func (x *DisconnectSessionsRequest) String() string {
 func (*DisconnectSessionsRequest) ProtoMessage() {}
 
 func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[15]
+	mi := &file_culvert_v1_session_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1895,7 @@ func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{15}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DisconnectSessionsRequest) GetSelector() *SessionSelector {
@@ -1684,7 +1939,7 @@ type DisconnectSessionsResponse struct {
 
 func (x *DisconnectSessionsResponse) Reset() {
 	*x = DisconnectSessionsResponse{}
-	mi := &file_culvert_v1_session_proto_msgTypes[16]
+	mi := &file_culvert_v1_session_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1951,7 @@ func (x *DisconnectSessionsResponse) String() string {
 func (*DisconnectSessionsResponse) ProtoMessage() {}
 
 func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_session_proto_msgTypes[16]
+	mi := &file_culvert_v1_session_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1964,7 @@ func (x *DisconnectSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectSessionsResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_session_proto_rawDescGZIP(), []int{16}
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DisconnectSessionsResponse) GetCount() uint32 {
@@ -1722,6 +1977,98 @@ func (x *DisconnectSessionsResponse) GetCount() uint32 {
 func (x *DisconnectSessionsResponse) GetSample() []*Session {
 	if x != nil {
 		return x.Sample
+	}
+	return nil
+}
+
+// RequestSpeedRequest asks for a line's speed.
+type RequestSpeedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id is the session's Acct-Session-Id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestSpeedRequest) Reset() {
+	*x = RequestSpeedRequest{}
+	mi := &file_culvert_v1_session_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestSpeedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestSpeedRequest) ProtoMessage() {}
+
+func (x *RequestSpeedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestSpeedRequest.ProtoReflect.Descriptor instead.
+func (*RequestSpeedRequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RequestSpeedRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// RequestSpeedResponse says that the LAC was asked.
+type RequestSpeedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Session is as it was then.
+	Session       *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestSpeedResponse) Reset() {
+	*x = RequestSpeedResponse{}
+	mi := &file_culvert_v1_session_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestSpeedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestSpeedResponse) ProtoMessage() {}
+
+func (x *RequestSpeedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestSpeedResponse.ProtoReflect.Descriptor instead.
+func (*RequestSpeedResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RequestSpeedResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
 	}
 	return nil
 }
@@ -1740,7 +2087,7 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"out_octets\x18\x03 \x01(\x04R\toutOctets\x12\x1f\n" +
 	"\vout_packets\x18\x04 \x01(\x04R\n" +
 	"outPackets\x12'\n" +
-	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\x99\a\n" +
+	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\xb0\b\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\tR\x05local\x12\x12\n" +
@@ -1772,7 +2119,31 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\bcounters\x18\x18 \x01(\v2\x14.culvert.v1.CountersR\bcounters\x126\n" +
 	"\n" +
 	"sequencing\x18\x1e \x01(\v2\x16.culvert.v1.SequencingR\n" +
-	"sequencing\"\x8a\x01\n" +
+	"sequencing\x12#\n" +
+	"\rprivate_group\x18\x1f \x01(\tR\fprivateGroup\x127\n" +
+	"\vaccess_line\x18  \x01(\v2\x16.culvert.v1.AccessLineR\n" +
+	"accessLine\x127\n" +
+	"\vcall_errors\x18! \x01(\v2\x16.culvert.v1.CallErrorsR\n" +
+	"callErrors\"\xc7\x01\n" +
+	"\n" +
+	"AccessLine\x12\x1d\n" +
+	"\n" +
+	"circuit_id\x18\x01 \x01(\tR\tcircuitId\x12\x1b\n" +
+	"\tremote_id\x18\x02 \x01(\tR\bremoteId\x123\n" +
+	"\x06values\x18\x03 \x03(\v2\x1b.culvert.v1.AccessLineValueR\x06values\x12$\n" +
+	"\rencapsulation\x18\x04 \x01(\fR\rencapsulation\x12\"\n" +
+	"\finterworking\x18\x05 \x01(\bR\finterworking\";\n" +
+	"\x0fAccessLineValue\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value\"\xc8\x01\n" +
+	"\n" +
+	"CallErrors\x12\x10\n" +
+	"\x03crc\x18\x01 \x01(\rR\x03crc\x12\x18\n" +
+	"\aframing\x18\x02 \x01(\rR\aframing\x12+\n" +
+	"\x11hardware_overruns\x18\x03 \x01(\rR\x10hardwareOverruns\x12'\n" +
+	"\x0fbuffer_overruns\x18\x04 \x01(\rR\x0ebufferOverruns\x12\x1a\n" +
+	"\btimeouts\x18\x05 \x01(\rR\btimeouts\x12\x1c\n" +
+	"\talignment\x18\x06 \x01(\rR\talignment\"\x8a\x01\n" +
 	"\n" +
 	"Sequencing\x12\x1a\n" +
 	"\brequired\x18\x01 \x01(\bR\brequired\x12\x1a\n" +
@@ -1848,7 +2219,11 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"_\n" +
 	"\x1aDisconnectSessionsResponse\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\rR\x05count\x12+\n" +
-	"\x06sample\x18\x02 \x03(\v2\x13.culvert.v1.SessionR\x06sample*\xce\x01\n" +
+	"\x06sample\x18\x02 \x03(\v2\x13.culvert.v1.SessionR\x06sample\"%\n" +
+	"\x13RequestSpeedRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
+	"\x14RequestSpeedResponse\x12-\n" +
+	"\asession\x18\x01 \x01(\v2\x13.culvert.v1.SessionR\asession*\xce\x01\n" +
 	"\fSessionState\x12\x1d\n" +
 	"\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16SESSION_STATE_DIALLING\x10\x01\x12\x15\n" +
@@ -1875,14 +2250,15 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x0eTraceDirection\x12\x1f\n" +
 	"\x1bTRACE_DIRECTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14TRACE_DIRECTION_SENT\x10\x01\x12\x1c\n" +
-	"\x18TRACE_DIRECTION_RECEIVED\x10\x022\xbf\x03\n" +
+	"\x18TRACE_DIRECTION_RECEIVED\x10\x022\x92\x04\n" +
 	"\x0eSessionService\x12Q\n" +
 	"\fListSessions\x12\x1f.culvert.v1.ListSessionsRequest\x1a .culvert.v1.ListSessionsResponse\x12K\n" +
 	"\n" +
 	"GetSession\x12\x1d.culvert.v1.GetSessionRequest\x1a\x1e.culvert.v1.GetSessionResponse\x12P\n" +
 	"\vWatchEvents\x12\x1e.culvert.v1.WatchEventsRequest\x1a\x1f.culvert.v1.WatchEventsResponse0\x01\x12V\n" +
 	"\rTraceSessions\x12 .culvert.v1.TraceSessionsRequest\x1a!.culvert.v1.TraceSessionsResponse0\x01\x12c\n" +
-	"\x12DisconnectSessions\x12%.culvert.v1.DisconnectSessionsRequest\x1a&.culvert.v1.DisconnectSessionsResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
+	"\x12DisconnectSessions\x12%.culvert.v1.DisconnectSessionsRequest\x1a&.culvert.v1.DisconnectSessionsResponse\x12Q\n" +
+	"\fRequestSpeed\x12\x1f.culvert.v1.RequestSpeedRequest\x1a .culvert.v1.RequestSpeedResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
 
 var (
 	file_culvert_v1_session_proto_rawDescOnce sync.Once
@@ -1897,7 +2273,7 @@ func file_culvert_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_culvert_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_culvert_v1_session_proto_goTypes = []any{
 	(SessionState)(0),                  // 0: culvert.v1.SessionState
 	(EventKind)(0),                     // 1: culvert.v1.EventKind
@@ -1905,75 +2281,86 @@ var file_culvert_v1_session_proto_goTypes = []any{
 	(TraceDirection)(0),                // 3: culvert.v1.TraceDirection
 	(*Counters)(nil),                   // 4: culvert.v1.Counters
 	(*Session)(nil),                    // 5: culvert.v1.Session
-	(*Sequencing)(nil),                 // 6: culvert.v1.Sequencing
-	(*SessionSelector)(nil),            // 7: culvert.v1.SessionSelector
-	(*ListSessionsRequest)(nil),        // 8: culvert.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),       // 9: culvert.v1.ListSessionsResponse
-	(*GetSessionRequest)(nil),          // 10: culvert.v1.GetSessionRequest
-	(*GetSessionResponse)(nil),         // 11: culvert.v1.GetSessionResponse
-	(*Event)(nil),                      // 12: culvert.v1.Event
-	(*WatchEventsRequest)(nil),         // 13: culvert.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),        // 14: culvert.v1.WatchEventsResponse
-	(*TraceEvent)(nil),                 // 15: culvert.v1.TraceEvent
-	(*TracedSession)(nil),              // 16: culvert.v1.TracedSession
-	(*TraceSessionsRequest)(nil),       // 17: culvert.v1.TraceSessionsRequest
-	(*TraceSessionsResponse)(nil),      // 18: culvert.v1.TraceSessionsResponse
-	(*DisconnectSessionsRequest)(nil),  // 19: culvert.v1.DisconnectSessionsRequest
-	(*DisconnectSessionsResponse)(nil), // 20: culvert.v1.DisconnectSessionsResponse
-	(AuthMethod)(0),                    // 21: culvert.v1.AuthMethod
-	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 23: google.protobuf.Duration
-	(*TunnelRef)(nil),                  // 24: culvert.v1.TunnelRef
+	(*AccessLine)(nil),                 // 6: culvert.v1.AccessLine
+	(*AccessLineValue)(nil),            // 7: culvert.v1.AccessLineValue
+	(*CallErrors)(nil),                 // 8: culvert.v1.CallErrors
+	(*Sequencing)(nil),                 // 9: culvert.v1.Sequencing
+	(*SessionSelector)(nil),            // 10: culvert.v1.SessionSelector
+	(*ListSessionsRequest)(nil),        // 11: culvert.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),       // 12: culvert.v1.ListSessionsResponse
+	(*GetSessionRequest)(nil),          // 13: culvert.v1.GetSessionRequest
+	(*GetSessionResponse)(nil),         // 14: culvert.v1.GetSessionResponse
+	(*Event)(nil),                      // 15: culvert.v1.Event
+	(*WatchEventsRequest)(nil),         // 16: culvert.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),        // 17: culvert.v1.WatchEventsResponse
+	(*TraceEvent)(nil),                 // 18: culvert.v1.TraceEvent
+	(*TracedSession)(nil),              // 19: culvert.v1.TracedSession
+	(*TraceSessionsRequest)(nil),       // 20: culvert.v1.TraceSessionsRequest
+	(*TraceSessionsResponse)(nil),      // 21: culvert.v1.TraceSessionsResponse
+	(*DisconnectSessionsRequest)(nil),  // 22: culvert.v1.DisconnectSessionsRequest
+	(*DisconnectSessionsResponse)(nil), // 23: culvert.v1.DisconnectSessionsResponse
+	(*RequestSpeedRequest)(nil),        // 24: culvert.v1.RequestSpeedRequest
+	(*RequestSpeedResponse)(nil),       // 25: culvert.v1.RequestSpeedResponse
+	(AuthMethod)(0),                    // 26: culvert.v1.AuthMethod
+	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 28: google.protobuf.Duration
+	(*TunnelRef)(nil),                  // 29: culvert.v1.TunnelRef
 }
 var file_culvert_v1_session_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Session.state:type_name -> culvert.v1.SessionState
-	21, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
-	22, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
-	23, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
-	23, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
-	23, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
+	26, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
+	27, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
+	28, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
+	28, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	28, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
 	4,  // 6: culvert.v1.Session.counters:type_name -> culvert.v1.Counters
-	6,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
-	24, // 8: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
-	7,  // 9: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	0,  // 10: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
-	5,  // 11: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
-	5,  // 12: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
-	22, // 13: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
-	1,  // 14: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
-	5,  // 15: culvert.v1.Event.session:type_name -> culvert.v1.Session
-	7,  // 16: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
-	1,  // 17: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
-	12, // 18: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
-	22, // 19: culvert.v1.TraceEvent.at:type_name -> google.protobuf.Timestamp
-	22, // 20: culvert.v1.TraceEvent.until:type_name -> google.protobuf.Timestamp
-	24, // 21: culvert.v1.TraceEvent.tunnel:type_name -> culvert.v1.TunnelRef
-	2,  // 22: culvert.v1.TraceEvent.source:type_name -> culvert.v1.TraceSource
-	3,  // 23: culvert.v1.TraceEvent.direction:type_name -> culvert.v1.TraceDirection
-	5,  // 24: culvert.v1.TracedSession.session:type_name -> culvert.v1.Session
-	22, // 25: culvert.v1.TracedSession.began:type_name -> google.protobuf.Timestamp
-	22, // 26: culvert.v1.TracedSession.ended:type_name -> google.protobuf.Timestamp
-	15, // 27: culvert.v1.TracedSession.events:type_name -> culvert.v1.TraceEvent
-	7,  // 28: culvert.v1.TraceSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	16, // 29: culvert.v1.TraceSessionsResponse.session:type_name -> culvert.v1.TracedSession
-	15, // 30: culvert.v1.TraceSessionsResponse.event:type_name -> culvert.v1.TraceEvent
-	7,  // 31: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
-	5,  // 32: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
-	8,  // 33: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
-	10, // 34: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
-	13, // 35: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
-	17, // 36: culvert.v1.SessionService.TraceSessions:input_type -> culvert.v1.TraceSessionsRequest
-	19, // 37: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
-	9,  // 38: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
-	11, // 39: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
-	14, // 40: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
-	18, // 41: culvert.v1.SessionService.TraceSessions:output_type -> culvert.v1.TraceSessionsResponse
-	20, // 42: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
-	38, // [38:43] is the sub-list for method output_type
-	33, // [33:38] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	9,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
+	6,  // 8: culvert.v1.Session.access_line:type_name -> culvert.v1.AccessLine
+	8,  // 9: culvert.v1.Session.call_errors:type_name -> culvert.v1.CallErrors
+	7,  // 10: culvert.v1.AccessLine.values:type_name -> culvert.v1.AccessLineValue
+	29, // 11: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
+	10, // 12: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	0,  // 13: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
+	5,  // 14: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
+	5,  // 15: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
+	27, // 16: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
+	1,  // 17: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
+	5,  // 18: culvert.v1.Event.session:type_name -> culvert.v1.Session
+	10, // 19: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
+	1,  // 20: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
+	15, // 21: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
+	27, // 22: culvert.v1.TraceEvent.at:type_name -> google.protobuf.Timestamp
+	27, // 23: culvert.v1.TraceEvent.until:type_name -> google.protobuf.Timestamp
+	29, // 24: culvert.v1.TraceEvent.tunnel:type_name -> culvert.v1.TunnelRef
+	2,  // 25: culvert.v1.TraceEvent.source:type_name -> culvert.v1.TraceSource
+	3,  // 26: culvert.v1.TraceEvent.direction:type_name -> culvert.v1.TraceDirection
+	5,  // 27: culvert.v1.TracedSession.session:type_name -> culvert.v1.Session
+	27, // 28: culvert.v1.TracedSession.began:type_name -> google.protobuf.Timestamp
+	27, // 29: culvert.v1.TracedSession.ended:type_name -> google.protobuf.Timestamp
+	18, // 30: culvert.v1.TracedSession.events:type_name -> culvert.v1.TraceEvent
+	10, // 31: culvert.v1.TraceSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	19, // 32: culvert.v1.TraceSessionsResponse.session:type_name -> culvert.v1.TracedSession
+	18, // 33: culvert.v1.TraceSessionsResponse.event:type_name -> culvert.v1.TraceEvent
+	10, // 34: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
+	5,  // 35: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
+	5,  // 36: culvert.v1.RequestSpeedResponse.session:type_name -> culvert.v1.Session
+	11, // 37: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
+	13, // 38: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
+	16, // 39: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
+	20, // 40: culvert.v1.SessionService.TraceSessions:input_type -> culvert.v1.TraceSessionsRequest
+	22, // 41: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
+	24, // 42: culvert.v1.SessionService.RequestSpeed:input_type -> culvert.v1.RequestSpeedRequest
+	12, // 43: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
+	14, // 44: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
+	17, // 45: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
+	21, // 46: culvert.v1.SessionService.TraceSessions:output_type -> culvert.v1.TraceSessionsResponse
+	23, // 47: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
+	25, // 48: culvert.v1.SessionService.RequestSpeed:output_type -> culvert.v1.RequestSpeedResponse
+	43, // [43:49] is the sub-list for method output_type
+	37, // [37:43] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_session_proto_init() }
@@ -1983,7 +2370,7 @@ func file_culvert_v1_session_proto_init() {
 	}
 	file_culvert_v1_lac_proto_init()
 	file_culvert_v1_tunnel_proto_init()
-	file_culvert_v1_session_proto_msgTypes[14].OneofWrappers = []any{
+	file_culvert_v1_session_proto_msgTypes[17].OneofWrappers = []any{
 		(*TraceSessionsResponse_Session)(nil),
 		(*TraceSessionsResponse_Event)(nil),
 		(*TraceSessionsResponse_Lost)(nil),
@@ -1994,7 +2381,7 @@ func file_culvert_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_session_proto_rawDesc), len(file_culvert_v1_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	SessionService_WatchEvents_FullMethodName        = "/culvert.v1.SessionService/WatchEvents"
 	SessionService_TraceSessions_FullMethodName      = "/culvert.v1.SessionService/TraceSessions"
 	SessionService_DisconnectSessions_FullMethodName = "/culvert.v1.SessionService/DisconnectSessions"
+	SessionService_RequestSpeed_FullMethodName       = "/culvert.v1.SessionService/RequestSpeed"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -55,6 +56,10 @@ type SessionServiceClient interface {
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
 	// FAILED_PRECONDITION: it names more than max_sessions; none was ended.
 	DisconnectSessions(ctx context.Context, in *DisconnectSessionsRequest, opts ...grpc.CallOption) (*DisconnectSessionsResponse, error)
+	// RequestSpeed asks the LAC of a session for its line's speed (CSURQ, RFC
+	// 5515). The answer, if the LAC gives one, changes connect_info when it comes.
+	// NOT_FOUND: no session has that id now. FAILED_PRECONDITION: the LAC does not report speeds.
+	RequestSpeed(ctx context.Context, in *RequestSpeedRequest, opts ...grpc.CallOption) (*RequestSpeedResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -133,6 +138,16 @@ func (c *sessionServiceClient) DisconnectSessions(ctx context.Context, in *Disco
 	return out, nil
 }
 
+func (c *sessionServiceClient) RequestSpeed(ctx context.Context, in *RequestSpeedRequest, opts ...grpc.CallOption) (*RequestSpeedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RequestSpeedResponse)
+	err := c.cc.Invoke(ctx, SessionService_RequestSpeed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -160,6 +175,10 @@ type SessionServiceServer interface {
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
 	// FAILED_PRECONDITION: it names more than max_sessions; none was ended.
 	DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*DisconnectSessionsResponse, error)
+	// RequestSpeed asks the LAC of a session for its line's speed (CSURQ, RFC
+	// 5515). The answer, if the LAC gives one, changes connect_info when it comes.
+	// NOT_FOUND: no session has that id now. FAILED_PRECONDITION: the LAC does not report speeds.
+	RequestSpeed(context.Context, *RequestSpeedRequest) (*RequestSpeedResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -184,6 +203,9 @@ func (UnimplementedSessionServiceServer) TraceSessions(*TraceSessionsRequest, gr
 }
 func (UnimplementedSessionServiceServer) DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*DisconnectSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisconnectSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) RequestSpeed(context.Context, *RequestSpeedRequest) (*RequestSpeedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RequestSpeed not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -282,6 +304,24 @@ func _SessionService_DisconnectSessions_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_RequestSpeed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RequestSpeedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).RequestSpeed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_RequestSpeed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).RequestSpeed(ctx, req.(*RequestSpeedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -300,6 +340,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisconnectSessions",
 			Handler:    _SessionService_DisconnectSessions_Handler,
+		},
+		{
+			MethodName: "RequestSpeed",
+			Handler:    _SessionService_RequestSpeed_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
