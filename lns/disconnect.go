@@ -58,6 +58,8 @@ func authProtocol(m link.Method) uint16 {
 		return uint16(ppp.ProtocolPAP)
 	case link.MethodCHAP, link.MethodMSCHAPv2:
 		return uint16(ppp.ProtocolCHAP)
+	case link.MethodEAP:
+		return uint16(ppp.ProtocolEAP)
 	}
 	return 0
 }
