@@ -57,6 +57,8 @@ type RoleRule struct {
 
 // Config says where to listen and who may do what. It must not change after New.
 type Config struct {
+	// Cluster is the node's part in a cluster; nil where it is in none.
+	Cluster Cluster
 	// Address is the gRPC API's TCP address, "host:port"; empty listens on none.
 	// TLS 1.3 with client certificates is spoken there.
 	Address string

@@ -33,6 +33,8 @@ var methodRoles = map[string]Role{
 	culvertv1.SessionService_RequestSpeed_FullMethodName:       RoleOperator,
 	culvertv1.NodeService_GetStatus_FullMethodName:             RoleViewer,
 	culvertv1.NodeService_Drain_FullMethodName:                 RoleOperator,
+	culvertv1.ClusterService_GetClusterStatus_FullMethodName:   RoleViewer,
+	culvertv1.ClusterService_MoveAddresses_FullMethodName:      RoleOperator,
 	culvertv1.NodeService_Undrain_FullMethodName:               RoleOperator,
 }
 

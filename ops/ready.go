@@ -92,14 +92,28 @@ func (s *nodeService) GetStatus(context.Context, *culvertv1.GetStatusRequest) (*
 	return &culvertv1.GetStatusResponse{Status: s.status()}, nil
 }
 
-func (s *nodeService) Drain(context.Context, *culvertv1.DrainRequest) (*culvertv1.DrainResponse, error) {
+func (s *nodeService) Drain(ctx context.Context, _ *culvertv1.DrainRequest) (*culvertv1.DrainResponse, error) {
 	s.node.Drain(true)
+	if err := s.takeOver(ctx, false); err != nil {
+		return nil, err
+	}
 	return &culvertv1.DrainResponse{Status: s.status()}, nil
 }
 
-func (s *nodeService) Undrain(context.Context, *culvertv1.UndrainRequest) (*culvertv1.UndrainResponse, error) {
+func (s *nodeService) Undrain(ctx context.Context, _ *culvertv1.UndrainRequest) (*culvertv1.UndrainResponse, error) {
 	s.node.Drain(false)
+	if err := s.takeOver(ctx, true); err != nil {
+		return nil, err
+	}
 	return &culvertv1.UndrainResponse{Status: s.status()}, nil
+}
+
+// takeOver says whether the node takes addresses over, where it is in a cluster.
+func (s *nodeService) takeOver(ctx context.Context, on bool) error {
+	if s.cfg.Cluster == nil {
+		return nil
+	}
+	return nodeError(s.cfg.Cluster.SetDraining(ctx, !on))
 }
 
 func (s *nodeService) status() *culvertv1.Status {

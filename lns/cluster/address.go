@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Addresses puts service addresses onto this host and takes them away.
+// Its methods are called by one goroutine.
+type Addresses interface {
+	// Add makes the address this host's for at most the time that is given:
+	// the system itself takes it away when it is not added again before. A time of 0 is
+	// without end. fresh says that the neighbours have to be told.
+	Add(a netip.Addr, lifetime time.Duration, fresh bool) error
+	// Remove takes it away; one that is not there is no error.
+	Remove(a netip.Addr) error
+}
+
+// Interface has service addresses on a network interface, with a lifetime:
+// when the program dies or is stopped, the kernel removes them when their
+// time is up, so that it answers no ARP for what another node has by then.
+type Interface struct{ Name string }
+
+// Add is that of Addresses.
+func (i Interface) Add(a netip.Addr, lifetime time.Duration, fresh bool) error {
+	link, err := netlink.LinkByName(i.Name)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", i.Name, err)
+	}
+	if err := netlink.AddrReplace(link, hostAddr(a, lifetime)); err != nil {
+		return fmt.Errorf("adding %v to interface %s: %w", a, i.Name, err)
+	}
+	if !fresh {
+		return nil
+	}
+	return announce(&net.Interface{Index: link.Attrs().Index, Name: i.Name, HardwareAddr: link.Attrs().HardwareAddr}, a)
+}
+
+// Remove is that of Addresses.
+func (i Interface) Remove(a netip.Addr) error {
+	link, err := netlink.LinkByName(i.Name)
+	if err == nil {
+		err = netlink.AddrDel(link, hostAddr(a, 0))
+	}
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("removing %v from interface %s: %w", a, i.Name, err)
+	}
+	return nil
+}
+
+// hostAddr is an address by itself, without duplicate address detection:
+// that nobody else has it is known.
+func hostAddr(a netip.Addr, lifetime time.Duration) *netlink.Addr {
+	n := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
+	if a.Is6() {
+		n.Flags = unix.IFA_F_NODAD
+	}
+	if lifetime > 0 {
+		// Whole seconds; the plane's fence is exact.
+		n.ValidLft = int((lifetime + time.Second - 1) / time.Second)
+		n.PreferedLft = n.ValidLft
+	}
+	return n
+}
+
+// Hook has a command of the operator's do it, as where addresses are
+// announced by BGP: it is called as COMMAND add|refresh|remove ADDRESS SECONDS.
+// SECONDS is the lifetime, 0 without end.
+type Hook struct{ Command string }
+
+// hookTime bounds one call of the command.
+const hookTime = 5 * time.Second
+
+// Add is that of Addresses.
+func (h Hook) Add(a netip.Addr, lifetime time.Duration, fresh bool) error {
+	verb := "refresh"
+	if fresh {
+		verb = "add"
+	}
+	return h.run(verb, a, lifetime)
+}
+
+// Remove is that of Addresses.
+func (h Hook) Remove(a netip.Addr) error { return h.run("remove", a, 0) }
+
+func (h Hook) run(verb string, a netip.Addr, lifetime time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), hookTime)
+	defer cancel()
+	seconds := fmt.Sprint(int((lifetime + time.Second - 1) / time.Second))
+	out, err := exec.CommandContext(ctx, h.Command, verb, a.String(), seconds).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s %v: %w: %s", h.Command, verb, a, err, out)
+	}
+	return nil
+}
+
+// Several has all of them do it, in their order, and in the reverse when addresses go.
+type Several []Addresses
+
+// Add is that of Addresses.
+func (s Several) Add(a netip.Addr, lifetime time.Duration, fresh bool) error {
+	var errs []error
+	for _, x := range s {
+		errs = append(errs, x.Add(a, lifetime, fresh))
+	}
+	return errors.Join(errs...)
+}
+
+// Remove is that of Addresses.
+func (s Several) Remove(a netip.Addr) error {
+	var errs []error
+	for i := len(s) - 1; i >= 0; i-- {
+		errs = append(errs, s[i].Remove(a))
+	}
+	return errors.Join(errs...)
+}

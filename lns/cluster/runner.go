@@ -1,0 +1,508 @@
+// Package cluster runs this node's part in a cluster: it asks the database
+// and the other nodes what cluster.Machine (sessiondb/cluster, which has the
+// rules) wants asked, and makes this host answer for the service addresses
+// that are its own: address, fence, tunnels and sessions.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"culvert/lns/dataplane"
+	"culvert/sessiondb"
+	"culvert/sessiondb/cluster"
+)
+
+// Store is the database. All of it is called from several goroutines.
+type Store interface {
+	// Secret is what the nodes sign their messages with.
+	Secret(ctx context.Context) ([]byte, error)
+	// Renew renews the lease and reads the view.
+	Renew(ctx context.Context, seen uint64, draining bool) (cluster.View, error)
+	Claim(ctx context.Context, c cluster.Claim) (cluster.Result, error)
+	Expel(ctx context.Context, e cluster.Expel) error
+	Leave(ctx context.Context) error
+	// Transfer gives an address away with the last word on what is on it.
+	// It may be repeated; not says that it has certainly not been done.
+	Transfer(ctx context.Context, a cluster.Address, to string, last []sessiondb.Change) (not bool, err error)
+}
+
+// Host is the LNS. Calls for one address are made one at a time.
+type Host interface {
+	// Take brings to life what is on an address, from the node's own journal
+	// where own is true, else from the database.
+	Take(ctx context.Context, local netip.AddrPort, own bool) error
+	// Give forgets what is on an address without a word to anybody, and
+	// gives the last word on it. All that was written behind it before is in the database.
+	Give(ctx context.Context, local netip.AddrPort) ([]sessiondb.Change, error)
+	// Restore undoes Give.
+	Restore(ctx context.Context, local netip.AddrPort, last []sessiondb.Change) error
+	// Forget forgets what is on an address that is another node's now.
+	Forget(local netip.AddrPort) error
+}
+
+// Keeper keeps what the runner has to know while the database is away. Load
+// gives nothing when there is nothing.
+type Keeper interface {
+	Load() (*Kept, error)
+	Save(*Kept) error
+}
+
+// Kept is what a Keeper keeps.
+type Kept struct {
+	Saved  cluster.Saved
+	Secret []byte
+}
+
+// Config of a Runner. All but Log is needed.
+type Config struct {
+	cluster.Config
+	// Listen is where the other nodes ask this one.
+	Listen netip.AddrPort
+	// Fence has a listener for each of Serves, in that order.
+	Fence     *dataplane.Fence
+	Addresses Addresses
+	Store     Store
+	Host      Host
+	Keeper    Keeper
+	Log       *slog.Logger
+}
+
+// The time that one call of the database, and the settling of a move, may take.
+const (
+	storeTime  = 4 * time.Second
+	settleTime = 30 * time.Second
+	takeTime   = 2 * time.Minute
+	retryTake  = 2 * time.Second
+)
+
+// Runner is this node's part in the cluster. Its methods may be called from any goroutine.
+type Runner struct {
+	cfg   Config
+	log   *slog.Logger
+	peers *peers
+	calls chan func()
+	puts  chan put
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+	now   func() time.Duration
+
+	// Only the loop touches what follows.
+	m      *cluster.Machine
+	fx     cluster.Effects
+	places map[netip.AddrPort]*place
+	secret []byte
+	// failing is the last error of the database, empty when it answers.
+	failing    string
+	superseded bool
+}
+
+// place is a service address on this host.
+type place struct {
+	local    netip.AddrPort
+	listener int
+	// want says that it is this node's, have that what is on it is alive here.
+	want, have bool
+	// own: the node's own journal has the last word.
+	own bool
+	// stale: what is alive here is not what the owner since has made of it.
+	stale bool
+	// busy while the host works on it.
+	busy    bool
+	retryAt time.Duration
+	// on is until when the host has the address; 0 when it has not.
+	on time.Duration
+}
+
+// put is what the goroutine for addresses is to do.
+type put struct {
+	a        netip.Addr
+	lifetime time.Duration
+	fresh    bool
+	remove   bool
+}
+
+// New makes a runner. Nothing happens before Start.
+func New(cfg Config) (*Runner, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if !cfg.Listen.Addr().IsValid() || cfg.Listen.Addr().IsUnspecified() {
+		return nil, fmt.Errorf("cluster: address %v: name the address and port at which the other nodes ask this one", cfg.Listen)
+	}
+	r := &Runner{cfg: cfg, log: cfg.Log, calls: make(chan func(), 256), puts: make(chan put, 256),
+		now: dataplane.BootTime, places: map[netip.AddrPort]*place{}}
+	for i, a := range cfg.Serves {
+		r.places[a] = &place{local: a, listener: i}
+	}
+	kept, err := cfg.Keeper.Load()
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	var saved *cluster.Saved
+	if kept != nil {
+		saved, r.secret = &kept.Saved, kept.Secret
+	}
+	if r.m, err = cluster.New(cfg.Config, r.now(), saved); err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// Start begins: from here on addresses come and go.
+func (r *Runner) Start() (err error) {
+	r.peers, err = listenPeers(r.cfg.Listen, r.log, func(m received) {
+		r.post(func() { r.m.Receive(r.now(), m.from, m.m, &r.fx) })
+	})
+	if err != nil {
+		return fmt.Errorf("cluster: address %v: %w", r.cfg.Listen, err)
+	}
+	if r.secret != nil {
+		r.peers.secret.Store(&r.secret)
+	}
+	r.done.Go(r.loop)
+	r.done.Go(r.putAll)
+	return nil
+}
+
+// Close ends the node's part: it answers for nothing any more. What is on its
+// addresses is left to the next start, or to another node when the lease lapses.
+func (r *Runner) Close() {
+	r.stop()
+	r.peers.close()
+	r.done.Wait()
+	for _, p := range r.places {
+		r.cfg.Fence.Set(p.listener, 0)
+	}
+}
+
+// post has f run by the loop.
+func (r *Runner) post(f func()) {
+	select {
+	case r.calls <- f:
+	case <-r.ctx.Done():
+	}
+}
+
+// ask has f run by the loop and waits for it.
+func (r *Runner) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	r.post(func() { f(); close(done) })
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.ctx.Done():
+		return errors.New("this node is stopping")
+	}
+}
+
+// maxSleep bounds how long the loop sleeps: lifetimes of addresses are
+// renewed, and failed takes tried again.
+const maxSleep = 250 * time.Millisecond
+
+func (r *Runner) loop() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case f := <-r.calls:
+			f()
+			for more := true; more; { // what waits is done before the deadlines are looked at
+				select {
+				case f := <-r.calls:
+					f()
+				default:
+					more = false
+				}
+			}
+		case <-timer.C:
+		}
+		if now := r.now(); now >= r.m.Deadline() && !r.superseded {
+			r.m.Tick(now, &r.fx)
+		}
+		r.carryOut()
+		timer.Reset(min(max(0, r.m.Deadline()-r.now()), maxSleep))
+	}
+}
+
+// carryOut does what the machine wants done.
+func (r *Runner) carryOut() {
+	fx := r.fx
+	r.fx = cluster.Effects{}
+	for _, l := range fx.Log {
+		r.log.Warn("cluster: "+l.Text, l.Args...)
+	}
+	for _, c := range fx.Changed {
+		r.changed(c)
+	}
+	if fx.Save != nil {
+		r.save(fx.Save)
+	}
+	r.publish()
+	for _, o := range fx.Send {
+		r.peers.send(o)
+	}
+	if fx.Renew != nil {
+		r.renew(fx.Renew.Seen)
+	}
+	for _, c := range fx.Claims {
+		r.claim(c)
+	}
+	for _, e := range fx.Expel {
+		r.call(func(ctx context.Context) func() {
+			err := r.cfg.Store.Expel(ctx, e)
+			return func() { r.database(err) }
+		})
+	}
+}
+
+// call runs f in a goroutine of its own, and what it gives in the loop.
+func (r *Runner) call(f func(context.Context) func()) {
+	r.done.Go(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, storeTime)
+		defer cancel()
+		r.post(f(ctx))
+	})
+}
+
+// ErrSuperseded is what a Store's Renew gives when this node's program has
+// been started again elsewhere.
+var ErrSuperseded = errors.New("superseded")
+
+func (r *Runner) renew(seen uint64) {
+	draining, secret := r.m.Draining(), r.secret
+	r.call(func(ctx context.Context) func() {
+		var err error
+		if secret == nil {
+			secret, err = r.cfg.Store.Secret(ctx)
+		}
+		var v cluster.View
+		if err == nil {
+			v, err = r.cfg.Store.Renew(ctx, seen, draining)
+		}
+		return func() { r.renewed(secret, v, err) }
+	})
+}
+
+func (r *Runner) renewed(secret []byte, v cluster.View, err error) {
+	r.database(err)
+	switch {
+	case errors.Is(err, ErrSuperseded):
+		r.log.Error("cluster: this node has been started again elsewhere under the same name; this process answers for nothing any more", "err", err)
+		r.superseded = true
+	case err != nil:
+		r.m.RenewFailed(r.now(), &r.fx)
+	default:
+		if r.secret == nil {
+			r.secret = secret
+			r.peers.secret.Store(&secret)
+		}
+		r.m.Renewed(r.now(), v, &r.fx)
+	}
+}
+
+// database notes whether the database answers.
+func (r *Runner) database(err error) {
+	if err != nil && r.ctx.Err() == nil {
+		if r.failing == "" {
+			r.log.Warn("cluster: the database does not answer; nothing moves, and this node goes on while the others answer it", "err", err)
+		}
+		r.failing = err.Error()
+		return
+	}
+	if r.failing != "" {
+		r.log.Info("cluster: the database answers again")
+	}
+	r.failing = ""
+}
+
+func (r *Runner) claim(c cluster.Claim) {
+	r.call(func(ctx context.Context) func() {
+		result, err := r.cfg.Store.Claim(ctx, c)
+		return func() {
+			r.database(err)
+			if result == cluster.Won {
+				r.log.Warn("cluster: this node has claimed an address", "address", c.Local, "from", c.From, "epoch", c.Epoch+1)
+			}
+			r.m.Claimed(r.now(), c, result, &r.fx)
+		}
+	})
+}
+
+// save puts the view on disk. Where that fails nobody is told that this node
+// knows of new members, so that they cannot claim from it.
+func (r *Runner) save(s *cluster.Saved) {
+	if err := r.cfg.Keeper.Save(&Kept{Saved: *s, Secret: r.secret}); err != nil {
+		r.log.Error("cluster: what the database says is not being kept on this node's disk", "err", err)
+		return
+	}
+	r.m.Saved(s)
+}
+
+// changed takes note of an address that came or went.
+func (r *Runner) changed(c cluster.Change) {
+	p := r.places[c.Local]
+	if p == nil {
+		return
+	}
+	if c.Mine {
+		p.want, p.own = true, c.Known
+		p.retryAt = 0
+		return
+	}
+	if p.want {
+		r.log.Warn("cluster: an address is another node's now; this one forgets what is on it", "address", c.Local, "owner", c.Owner)
+	}
+	p.want, p.stale = false, true
+}
+
+// publish lets everybody know until when what is answered for: the fence
+// first, then the host's addresses. And it has the host do what is left to do.
+func (r *Runner) publish() {
+	now := r.now()
+	for _, a := range r.cfg.Serves {
+		p := r.places[a]
+		r.work(p, now)
+		until := r.m.Until(a)
+		if r.superseded {
+			until = 0
+		}
+		serving := until
+		if !p.have || !p.want || p.busy {
+			serving = 0
+		}
+		r.cfg.Fence.Set(p.listener, serving)
+		r.place(p, now, until)
+	}
+}
+
+// place puts the address onto the host while this node may answer for it.
+// While its sessions are still being loaded, too: what comes waits for them.
+func (r *Runner) place(p *place, now, until time.Duration) {
+	switch {
+	case until <= now || !p.want:
+		if p.on != 0 {
+			p.on = 0
+			r.puts <- put{a: p.local.Addr(), remove: true}
+		}
+	case p.on == 0 || until-p.on > time.Second:
+		lifetime := until - now
+		if until == cluster.Forever {
+			lifetime = 0
+		}
+		r.puts <- put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on == 0}
+		p.on = until
+	case until < p.on-time.Second: // sooner than was thought
+		r.puts <- put{a: p.local.Addr(), lifetime: until - now}
+		p.on = until
+	}
+}
+
+// putAll is the goroutine that puts addresses onto the host.
+func (r *Runner) putAll() {
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case p := <-r.puts:
+			r.put(p)
+		}
+	}
+}
+
+// announceAgain is when neighbours are told once more of an address that came.
+const announceAgain = time.Second
+
+func (r *Runner) put(p put) {
+	var err error
+	if p.remove {
+		err = r.cfg.Addresses.Remove(p.a)
+	} else {
+		err = r.cfg.Addresses.Add(p.a, p.lifetime, p.fresh)
+	}
+	if err != nil {
+		r.log.Error("cluster: a service address", "err", err)
+	}
+	if p.fresh && err == nil {
+		r.log.Info("cluster: an address is on this host", "address", p.a)
+		time.AfterFunc(announceAgain, func() { r.post(func() { r.again(p.a) }) })
+	}
+}
+
+// again announces an address a second time, should the first have been lost.
+func (r *Runner) again(a netip.Addr) {
+	now := r.now()
+	for _, p := range r.places {
+		if p.local.Addr() == a && p.on > now {
+			lifetime := p.on - now
+			if p.on == cluster.Forever {
+				lifetime = 0
+			}
+			select {
+			case r.puts <- put{a: a, lifetime: lifetime, fresh: true}:
+			default:
+			}
+			return
+		}
+	}
+}
+
+// work has the host do what the place is lacking.
+func (r *Runner) work(p *place, now time.Duration) {
+	if p.busy || now < p.retryAt {
+		return
+	}
+	switch {
+	case p.have && (p.stale || !p.want):
+		p.busy = true
+		r.host(p, func(context.Context) error { return r.cfg.Host.Forget(p.local) }, func(err error) {
+			p.have, p.stale = err != nil, err != nil
+		})
+	case !p.have && p.stale && !p.want:
+		// Nothing is alive here, but the journal may have what is another's.
+		p.busy = true
+		r.host(p, func(context.Context) error { return r.cfg.Host.Forget(p.local) }, func(err error) { p.stale = err != nil })
+	case p.want && !p.have:
+		p.busy = true
+		own := p.own
+		r.host(p, func(ctx context.Context) error { return r.cfg.Host.Take(ctx, p.local, own) }, func(err error) {
+			p.have, p.stale = err == nil, false
+		})
+	}
+}
+
+// host runs f, which may take its time, and then done in the loop.
+func (r *Runner) host(p *place, f func(context.Context) error, done func(error)) {
+	r.done.Go(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, takeTime)
+		defer cancel()
+		err := f(ctx)
+		r.post(func() {
+			p.busy = false
+			if err != nil {
+				r.log.Error("cluster: what is on an address could not be taken or forgotten; it is tried again", "address", p.local, "err", err)
+				p.retryAt = r.now() + retryTake
+			}
+			done(err)
+		})
+	})
+}
+
+// Serves tells whether an address is this node's and what is on it is alive
+// here; for WriterOptions.Serves.
+func (r *Runner) Serves(local netip.AddrPort) bool {
+	i := slices.Index(r.cfg.Serves, local)
+	return i >= 0 && r.cfg.Fence.Until(i) > r.now()
+}
