@@ -157,4 +157,7 @@ func (c *client) tunnels() culvertv1.TunnelServiceClient { return culvertv1.NewT
 func (c *client) sessions() culvertv1.SessionServiceClient {
 	return culvertv1.NewSessionServiceClient(c)
 }
+func (c *client) cluster() culvertv1.ClusterServiceClient {
+	return culvertv1.NewClusterServiceClient(c)
+}
 func (c *client) node() culvertv1.NodeServiceClient { return culvertv1.NewNodeServiceClient(c) }

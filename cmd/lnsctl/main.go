@@ -26,6 +26,8 @@ type cli struct {
 	LAC        lacCommands     `cmd:"" name:"lac" help:"Which LACs may call, and how they are treated."`
 	Tunnel     tunnelCommands  `cmd:"" help:"L2TP tunnels."`
 	Session    sessionCommands `cmd:"" help:"Subscribers' sessions."`
+	Cluster    clusterCommands `cmd:"" help:"The cluster of nodes that take over from each other."`
+	Node       nodeCommands    `cmd:"" help:"The node itself."`
 	Status     statusCommand   `cmd:"" help:"Show how the node is."`
 	Drain      drainCommand    `cmd:"" help:"Refuse new tunnels and calls; sessions that are up stay."`
 	Undrain    undrainCommand  `cmd:"" help:"Take new tunnels and calls again."`
