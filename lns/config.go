@@ -38,6 +38,10 @@ type Config struct {
 	// done may be called from any goroutine, at once or late or never.
 	Confirm     func(done func())
 	ConfirmWait time.Duration
+	// Elsewhere says that another room decides when the records of which local
+	// address live here: Start leaves the journal alone, and RecoverKept, Recover and Detach
+	// are called for one address after the other.
+	Elsewhere bool
 	// LACs are the profiles to begin with.
 	LACs []LACProfile
 	// Subscriber is what every subscriber gets where its grant says nothing else.

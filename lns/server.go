@@ -85,8 +85,10 @@ func New(cfg Config) (*Server, error) {
 // serve. Packets that come before that wait in the plane's sockets. An error
 // about the journal names the record and says what to do; nothing was changed then.
 func (s *Server) Start() error {
-	if err := s.recoverJournal(); err != nil {
-		return err
+	if !s.cfg.Elsewhere {
+		if err := s.recoverJournal(); err != nil {
+			return err
+		}
 	}
 	ctx, stop := s.ctx, s.stop
 	s.running = true
