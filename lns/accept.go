@@ -47,11 +47,16 @@ const (
 func newAcceptor(listeners int, epoch uint32) *acceptor {
 	a := &acceptor{known: make(map[acceptKey]uint16)}
 	for range listeners {
-		ids := newIDAllocator(refusalID - 1)
-		ids.fresh += uint16((epoch + lifes - 1) % lifes * lifeIDs)
-		a.ids = append(a.ids, ids)
+		a.ids = append(a.ids, newTunnelIDs(epoch))
 	}
 	return a
+}
+
+// newTunnelIDs are a listener's, in a life of the node.
+func newTunnelIDs(epoch uint32) idAllocator {
+	ids := newIDAllocator(refusalID - 1)
+	ids.fresh += uint16(epoch % lifes * lifeIDs)
+	return ids
 }
 
 // sccrq handles a control message with tunnel id 0, on shard 0.

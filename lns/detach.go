@@ -94,7 +94,7 @@ func (sh *shard) detachTunnels(listener uint16) (last []sessiondb.Change) {
 				delete(sh.accept.known, k)
 			}
 		}
-		sh.accept.ids[listener] = newIDAllocator(refusalID - 1)
+		sh.accept.ids[listener] = newTunnelIDs(sh.srv.epoch)
 	}
 	return last
 }
