@@ -55,7 +55,7 @@ func newAcceptor(listeners int, epoch uint32) *acceptor {
 // newTunnelIDs are a listener's, in a life of the node.
 func newTunnelIDs(epoch uint32) idAllocator {
 	ids := newIDAllocator(refusalID - 1)
-	ids.fresh += uint16(epoch % lifes * lifeIDs)
+	ids.fresh += uint16((epoch + lifes - 1) % lifes * lifeIDs)
 	return ids
 }
 
