@@ -71,6 +71,11 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 		return
 	}
 	id := e.SessionID
+	if id == 0 && e.Message.Type == l2tp.MessageCDN {
+		// The LAC gives up a call before it knows our id: its own says which (RFC 2661
+		// section 4.4.3, Assigned Session ID).
+		id = t.calls.byPeer[e.Message.AssignedSessionID]
+	}
 	if _, ok := t.calls.ours[id]; !ok {
 		// A CDN for a call that we ended ourselves crosses ours: quite normal.
 		if e.Message.Type != l2tp.MessageCDN {

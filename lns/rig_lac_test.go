@@ -24,17 +24,19 @@ type lacHost interface {
 
 // rigLAC is a LAC with one tunnel.
 type rigLAC struct {
-	host    lacHost
-	address netip.AddrPort
-	mark    uint32 // of its SA
-	t       *l2tp.Tunnel
-	fx      l2tp.Effects
-	calls   map[uint16]*rigCall
-	order   []*rigCall // calls, as they were dialled
-	lastID  uint16
-	up      bool
-	down    *l2tp.Event
-	early   bool // send PPP before the ICCN
+	host lacHost
+	// listener is the number of the LNS's address that it calls.
+	listener uint16
+	address  netip.AddrPort
+	mark     uint32 // of its SA
+	t        *l2tp.Tunnel
+	fx       l2tp.Effects
+	calls    map[uint16]*rigCall
+	order    []*rigCall // calls, as they were dialled
+	lastID   uint16
+	up       bool
+	down     *l2tp.Event
+	early    bool // send PPP before the ICCN
 	// sequencing: require sequence numbers in data messages.
 	sequencing bool
 	// connect, where set, may fill in the ICCN of a call.
@@ -85,8 +87,11 @@ func (r *rig) lac(n int, secret string) *rigLAC {
 func (r *rig) time() time.Duration { return r.clock.now }
 
 func (r *rig) toLNS(l *rigLAC, b []byte) {
+	if r.mangle != nil {
+		b = r.mangle(b)
+	}
 	if r.lose == nil || !r.lose(true, b) {
-		r.plane.InjectMarked(0, l.address, l.mark, b)
+		r.plane.InjectMarked(l.listener, l.address, l.mark, b)
 	}
 }
 

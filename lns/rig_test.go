@@ -31,8 +31,12 @@ type rig struct {
 	secured map[source]*rigLAC // those that come through an SA
 	// lose, where set, says of each datagram whether it is lost.
 	lose func(toLNS bool, b []byte) bool
-	sent []dataplane.Datagram // by the LNS, on their way
-	core [][]byte             // IP packets that came out at the core
+	// mangle, where set, changes what LACs send.
+	mangle func(b []byte) []byte
+	// listen are the addresses that LACs may call.
+	listen []netip.AddrPort
+	sent   []dataplane.Datagram // by the LNS, on their way
+	core   [][]byte             // IP packets that came out at the core
 }
 
 var (
@@ -52,7 +56,12 @@ func (c *fakeClock) Boot() uint64        { return 1 + c.boot }
 
 // newRig makes a rig; change may change the configuration.
 func newRig(t testing.TB, change func(*Config)) *rig {
-	r := &rig{t: t, clock: &fakeClock{}, lacs: map[netip.AddrPort]*rigLAC{}, journal: newMemJournal()}
+	return newRigOn(t, []netip.AddrPort{lnsAddress}, change)
+}
+
+// newRigOn makes a rig whose LNS has these addresses.
+func newRigOn(t testing.TB, listen []netip.AddrPort, change func(*Config)) *rig {
+	r := &rig{t: t, listen: listen, clock: &fakeClock{}, lacs: map[netip.AddrPort]*rigLAC{}, journal: newMemJournal()}
 	r.aaa = &fakeAAA{rig: r, held: map[netip.Addr]heldAddress{}, next: netip.MustParseAddr("100.64.1.0")}
 	r.start(change)
 	return r
@@ -74,7 +83,7 @@ func (r *rig) life(change func(*Config)) error {
 	r.aaa.held = map[netip.Addr]heldAddress{} // the pool is the process'
 	plane, err := planetest.New(planetest.Config{
 		Marks:  true,
-		Listen: []netip.AddrPort{lnsAddress}, Shards: 2, Address: localAddr, Now: r.clock.Mono,
+		Listen: r.listen, Shards: 2, Address: localAddr, Now: r.clock.Mono,
 		OnSend: func(d dataplane.Datagram) {
 			d.B = slices.Clone(d.B)
 			r.sent = append(r.sent, d)
@@ -135,12 +144,16 @@ func (r *rig) step() {
 	}
 }
 
-// lacOf is the LAC that a datagram reaches: one with a mark goes through its SA.
+// lacOf is the LAC that a datagram reaches: one with a mark goes through its SA. What does
+// not come from the address that the LAC has called reaches nobody, as behind a NAT.
 func (r *rig) lacOf(d dataplane.Datagram) *rigLAC {
 	if d.Mark != 0 {
 		return r.secured[source{d.Peer, d.Mark}]
 	}
-	return r.lacs[d.Peer]
+	if l := r.lacs[d.Peer]; l != nil && l.listener == d.Listener {
+		return l
+	}
+	return nil
 }
 
 func (r *rig) allLACs() []*rigLAC {
