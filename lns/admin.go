@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"regexp"
 	"slices"
 	"sync/atomic"
 
@@ -157,6 +158,9 @@ func newProfile(p LACProfile, node string, random io.Reader) (*profile, error) {
 			FramingCap:             l2tp.FramingSync | l2tp.FramingAsync, BearerCap: l2tp.BearerDigital | l2tp.BearerAnalog,
 			Control: l2tp.ControlConfig{Window: p.Window, Hello: p.Hello, SendQueue: sendQueue}, Rand: random,
 		},
+	}
+	if p.LinePattern != "" {
+		q.line = regexp.MustCompile(p.LinePattern) // Validate has tried it
 	}
 	return q, q.link.Validate()
 }

@@ -39,8 +39,14 @@ func (s *Server) acctSessionID(owner uint64) string {
 	return fmt.Sprintf("%s-%04x-%08x", s.cfg.Node, s.epoch, owner)
 }
 
-// portID is the line's name: what the access node calls it, else the ids.
+// portID is the line's name: what the profile finds in the Calling Number, what
+// the access node calls it, else the ids.
 func portID(s *session, m *l2tp.Message) string {
+	if line := s.facts.profile.line; line != nil {
+		if found := line.FindSubmatch(m.CallingNumber); found != nil {
+			return string(found[min(1, len(found)-1)])
+		}
+	}
 	if m.Line.Has(l2tp.LineAgentCircuitID) {
 		return string(m.Line.AgentCircuitID)
 	}

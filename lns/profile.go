@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"time"
 
 	"culvert/proto/l2tp"
@@ -49,6 +50,13 @@ type LACProfile struct {
 	// PoolByGroup takes the address of a call with a Private Group ID from the pool of that name,
 	// where the grant names no pool.
 	PoolByGroup bool `json:",omitempty"`
+	// LinePattern is a regular expression for the Calling Number, for LACs that name the line
+	// in it: what its first group matches, or all of it where it has no group, becomes the
+	// NAS-Port-Id. Empty, or no match: the agent's circuit id, else the ids of tunnel and session.
+	LinePattern string `json:",omitempty"`
+	// IgnoreDF fragments packets to subscribers that are too large for them also where
+	// their sender forbids it, instead of asking for smaller ones (RFC 1191).
+	IgnoreDF bool `json:",omitempty"`
 	// HideAVPs hides every AVP that may be hidden in what is sent (RFC 2661 section 4.3); it
 	// takes a secret. Hidden AVPs are always read.
 	HideAVPs bool `json:",omitempty"`
@@ -113,6 +121,9 @@ func (p *LACProfile) Validate() error {
 	}
 	if p.BusyResult < 1 || p.BusyResult > 11 {
 		bad("busy_result: %d is no CDN result code (1 to 11; 2 tells the LAC to try another LNS)", p.BusyResult)
+	}
+	if _, err := regexp.Compile(p.LinePattern); err != nil {
+		bad("line_pattern: %q is no regular expression: %w; write one such as ^line (\\d+)", p.LinePattern, err)
 	}
 	if p.HideAVPs && p.Secret == "" {
 		bad("hide_avps: AVPs are hidden with the tunnel's secret; give a secret, or do not hide them")

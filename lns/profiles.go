@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type profile struct {
 	LACProfile
 	link   link.Config
 	tunnel l2tp.TunnelConfig
+	line   *regexp.Regexp // LinePattern; nil for none
 	// sessions and tunnels count what its LACs have; they outlive a change of the profile.
 	use *profileUse
 }

@@ -351,3 +351,28 @@ func TestQuirk28MassRedial(t *testing.T) {
 		r.run(time.Second)
 	}
 }
+
+// The Calling Number may be a tag, an ICCID, anything, or nothing. It goes to AAA
+// as it is, and where the profile says how, the line's name is found in it.
+func TestQuirk11CallingNumber(t *testing.T) {
+	for _, c := range []struct{ number, pattern, port string }{
+		{"0123456789", "", "l2tp 1.1"},
+		{"", "", "l2tp 1.1"},
+		{"8944110068999999999", "", "l2tp 1.1"},
+		{"8944110068999999999", `^89\d{17}$`, "8944110068999999999"},
+		{"slot/1 vlan 100 line=OPS0001", `line=(\w+)`, "OPS0001"},
+		{"slot/1 vlan 100", `line=(\w+)`, "l2tp 1.1"},
+		{"", `line=(\w+)`, "l2tp 1.1"},
+		{"\xff\x00#raw", "", "l2tp 1.1"},
+	} {
+		r, l, _ := tunnelUp(t, func(cfg *Config) { cfg.LACs[0].LinePattern = c.pattern })
+		l.upCall(r, "alice", func(m *l2tp.Message) { m.CallingNumber = []byte(c.number) })
+		if who := r.aaa.reqs[0].Identity; who.CallingStation != c.number || who.NASPortID != c.port {
+			t.Errorf("%q by %q: AAA was told number %q and port %q, want %q", c.number, c.pattern, who.CallingStation, who.NASPortID, c.port)
+		}
+	}
+	p := testProfile("x", func(p *LACProfile) { p.LinePattern = "(" })
+	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "line_pattern") {
+		t.Errorf("a pattern that cannot be read: %v", err)
+	}
+}

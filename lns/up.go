@@ -41,6 +41,7 @@ func (sh *shard) planeSession(s *session) dataplane.Session {
 		SendAddress: !s.link.ACFC(), CompressProtocol: s.link.PFC(),
 		Sequence: s.planeSequence(),
 		Address:  s.address, Routes: s.terms.routes, MTU: s.link.MTU(),
+		IgnoreDF: s.facts.profile.IgnoreDF,
 	}
 	s.facts.peer.Load().planePeer(s.facts, &p)
 	if sh.srv.cfg.Subscriber.ClampMSS && p.MTU > 40 {

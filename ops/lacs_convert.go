@@ -50,6 +50,7 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
 		Proxy:       proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
 		PoolByGroup: p.PoolByGroup, HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
+		LinePattern: p.LinePattern, IgnoreDf: p.IgnoreDF,
 		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
 	}
 	l.Ipsec = ipsecProto(p.IPsec)
@@ -109,6 +110,8 @@ var lacFields = []lacField{
 	{"float_peer", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.FloatPeer = l.GetFloatPeer(); return nil }},
 	{"pool_by_group", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.PoolByGroup = l.GetPoolByGroup(); return nil }},
 	{"hide_avps", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.HideAVPs = l.GetHideAvps(); return nil }},
+	{"line_pattern", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.LinePattern = l.GetLinePattern(); return nil }},
+	{"ignore_df", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.IgnoreDF = l.GetIgnoreDf(); return nil }},
 	{"sequencing", setSequencing},
 	{"reorder_packets", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setBound("lac.reorder_packets", &p.ReorderPackets, l.GetReorderPackets())

@@ -159,6 +159,7 @@ func TestLACRoundTrip(t *testing.T) {
 		Name: "x", HostNames: []string{"a", "b"}, LocalName: "me", Window: 7, Hello: 3 * time.Second, MRU: 1400,
 		Auth: []string{"eap", "mschapv2", "pap"}, Proxy: "strict", EchoInterval: 9 * time.Second, EchoFailures: 2, BusyResult: 5,
 		AcceptUnknownMandatory: true, FloatPeer: true, HideAVPs: true, PoolByGroup: true,
+		LinePattern: `^x(\d+)`, IgnoreDF: true,
 		Sequencing: lns.SequencingAlways, ReorderPackets: 5, ReorderTime: 20 * time.Millisecond, MaxTunnels: 3, MaxSessions: 4,
 	}
 	p.IPsec = &lns.IPsecProfile{

@@ -114,6 +114,8 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Floating peer", yesNo(l.GetFloatPeer())},
 		{"Pool by group", yesNo(l.GetPoolByGroup())},
 		{"Hidden AVPs", map[bool]string{true: "sent and read", false: "read, not sent"}[l.GetHideAvps()]},
+		{"Line pattern", l.GetLinePattern()},
+		{"DF", map[bool]string{true: "ignored: what is too large is fragmented", false: "heeded: senders are told what is too large"}[l.GetIgnoreDf()]},
 		{"Sequencing", sequencingWords(l)},
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},
 		{"Sessions", used(l.GetSessions(), l.GetMaxSessions())},

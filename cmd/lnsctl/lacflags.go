@@ -29,6 +29,8 @@ type lacFlags struct {
 	FloatPeer              *bool          `negatable:"" help:"Let the LAC's address and port change while a tunnel lives."`
 	PoolByGroup            *bool          `negatable:"" help:"Take a call's address from the pool that its Private Group ID names, where RADIUS names none."`
 	HideAVPs               *bool          `name:"hide-avps" negatable:"" help:"Hide AVPs in what the node sends; needs a secret."`
+	LinePattern            *string        `placeholder:"REGEXP" help:"What of the Calling Number is the line's name, for the NAS-Port-Id: its first group, or all of it."`
+	IgnoreDF               *bool          `name:"ignore-df" negatable:"" help:"Fragment packets that are too large for a subscriber even where their sender forbids it."`
 	Sequencing             *string        `enum:"required,negotiation,always" placeholder:"WHEN" help:"Number data messages where the LAC wants it (required), until PPP is up (negotiation), or always."`
 	ReorderPackets         *uint32        `placeholder:"N" help:"For how many data messages a missing one is waited for, up to 256; 0 waits for none."`
 	ReorderTime            *time.Duration `placeholder:"TIME" help:"For how long at most a missing data message is waited for, 1ms to 1s."`
@@ -45,6 +47,7 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 		Hello: duration(f.Hello), EchoInterval: duration(f.EchoInterval),
 		LocalName: value(f.LocalName), AcceptUnknownMandatory: value(f.AcceptUnknownMandatory),
 		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs), PoolByGroup: value(f.PoolByGroup),
+		LinePattern: value(f.LinePattern), IgnoreDf: value(f.IgnoreDF),
 		ReorderPackets: value(f.ReorderPackets), ReorderTime: duration(f.ReorderTime),
 		Sequencing: culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
 		MaxTunnels: value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
@@ -79,6 +82,7 @@ func (f *lacFlags) given() (mask []string) {
 		{"echo_failures", f.EchoFailures != nil}, {"busy_result", f.BusyResult != nil},
 		{"accept_unknown_mandatory", f.AcceptUnknownMandatory != nil}, {"float_peer", f.FloatPeer != nil},
 		{"pool_by_group", f.PoolByGroup != nil}, {"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
+		{"line_pattern", f.LinePattern != nil}, {"ignore_df", f.IgnoreDF != nil},
 		{"reorder_packets", f.ReorderPackets != nil}, {"reorder_time", f.ReorderTime != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},
 	} {

@@ -227,6 +227,7 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 	}
 	p.AcceptUnknownMandatory, p.FloatPeer, p.HideAVPs = c.AcceptUnknownMandatory, c.FloatPeer, c.HideAVPs
 	p.PoolByGroup = c.PoolByGroup
+	p.LinePattern, p.IgnoreDF = c.LinePattern, c.IgnoreDF
 	if c.Sequencing != "" {
 		p.Sequencing = c.Sequencing
 	}

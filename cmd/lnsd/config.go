@@ -86,6 +86,8 @@ type lacSection struct {
 	FloatPeer              bool                 `yaml:"float_peer"`
 	PoolByGroup            bool                 `yaml:"pool_by_group"`
 	HideAVPs               bool                 `yaml:"hide_avps"`
+	LinePattern            string               `yaml:"line_pattern"`
+	IgnoreDF               bool                 `yaml:"ignore_df"`
 	Sequencing             string               `yaml:"sequencing"`
 	ReorderPackets         int                  `yaml:"reorder_packets"`
 	ReorderTime            *span                `yaml:"reorder_time"`

@@ -31,6 +31,7 @@ type downstream struct {
 	icmp                limiter
 	icmpBuf             []byte
 	icmpPacket          [1]Packet
+	identification      uint16 // of packets that are fragmented though they may not be
 }
 
 func newDownstream(p *userspace, queue int) *downstream {
@@ -129,7 +130,7 @@ func (d *downstream) send(s *session, buf []byte, off, n int) {
 
 // tooBig fragments the packet if that is allowed, and else answers its sender.
 func (d *downstream) tooBig(s *session, packet []byte, size, mtu int) {
-	if fragmentBits(packet)&dontFragment == 0 {
+	if fragmentBits(packet)&dontFragment == 0 || s.host.Load()&flagIgnoreDF != 0 {
 		d.fragment(s, packet, size, mtu)
 		return
 	}

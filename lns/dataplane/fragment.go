@@ -8,6 +8,13 @@ func (d *downstream) fragment(s *session, packet []byte, size, mtu int) {
 	step := (mtu - size) &^ 7
 	payload := packet[size:]
 	bits := fragmentBits(packet)
+	if bits&dontFragment != 0 {
+		// Its sender meant it to stay whole, and may have given all of its kind one
+		// identification (RFC 6864 section 4.1): the fragments need one of their own.
+		bits &^= dontFragment
+		d.identification++
+		binary.BigEndian.PutUint16(packet[4:], d.identification)
+	}
 	for at := 0; at < len(payload); at += step {
 		n := min(step, len(payload)-at)
 		off := d.room(&d.fragments, size+n)
@@ -22,7 +29,7 @@ func (d *downstream) fragment(s *session, packet []byte, size, mtu int) {
 			more = moreFragments
 		}
 		binary.BigEndian.PutUint16(f[2:], uint16(size+n))
-		binary.BigEndian.PutUint16(f[6:], bits&dontFragment|more|bits&offsetMask+uint16(at/8))
+		binary.BigEndian.PutUint16(f[6:], more|bits&offsetMask+uint16(at/8))
 		setHeaderChecksum(f, size)
 		d.send(s, d.fragments.buf, off, size+n)
 	}

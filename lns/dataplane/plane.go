@@ -41,6 +41,8 @@ type Session struct {
 	// octets; larger ones are fragmented, or answered with ICMP too-big when they
 	// may not be. 0 is no bound.
 	MTU uint16
+	// IgnoreDF fragments them even then.
+	IgnoreDF bool
 	// MSS clamps TCP's maximum segment size both ways; 0 leaves it alone.
 	MSS uint16
 	// Counted is where the counters of a key that the plane does not know begin.

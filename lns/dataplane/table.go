@@ -34,6 +34,7 @@ const (
 	flagSequence = 1 << iota
 	flagAddress
 	flagCompress
+	flagIgnoreDF
 )
 
 // peer is where one LAC is, shared by all its sessions.
@@ -81,6 +82,9 @@ func (s *session) set(v *Session, p *peer) {
 	}
 	if v.CompressProtocol {
 		host |= flagCompress
+	}
+	if v.IgnoreDF {
+		host |= flagIgnoreDF
 	}
 	var routes *[]prefix4
 	if len(v.Routes) > 0 {

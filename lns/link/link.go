@@ -119,6 +119,11 @@ func (l *Link) Receive(now time.Duration, frame []byte, fx *Effects) {
 	if err != nil {
 		return
 	}
+	if f.AddressControl && f.Protocol != ppp.ProtocolLCP {
+		// Some LACs put FF 03 on every frame whatever was agreed, and need it back. Who
+		// may leave it out may also send it (RFC 1661 section 6.6).
+		l.acfc = false
+	}
 	switch f.Protocol {
 	case ppp.ProtocolLCP:
 		l.receiveLCP(now, f.Payload, fx)

@@ -321,6 +321,11 @@ type LAC struct {
 	// Pool_by_group takes the address of a call with a Private Group ID from the
 	// pool of that name, where RADIUS names no pool.
 	PoolByGroup bool `protobuf:"varint,35,opt,name=pool_by_group,json=poolByGroup,proto3" json:"pool_by_group,omitempty"`
+	// Line_pattern is a regular expression for the Calling Number; what its first group
+	// matches, or all of it where it has none, becomes the NAS-Port-Id.
+	LinePattern string `protobuf:"bytes,40,opt,name=line_pattern,json=linePattern,proto3" json:"line_pattern,omitempty"`
+	// Ignore_df fragments packets that are too large for a subscriber also where their sender forbids it.
+	IgnoreDf bool `protobuf:"varint,41,opt,name=ignore_df,json=ignoreDf,proto3" json:"ignore_df,omitempty"`
 	// Tunnels is how many the profile has now. Output only.
 	Tunnels uint32 `protobuf:"varint,18,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
 	// Sessions is how many the profile's tunnels have now. Output only.
@@ -518,6 +523,20 @@ func (x *LAC) GetIpsec() *IPsecProfile {
 func (x *LAC) GetPoolByGroup() bool {
 	if x != nil {
 		return x.PoolByGroup
+	}
+	return false
+}
+
+func (x *LAC) GetLinePattern() string {
+	if x != nil {
+		return x.LinePattern
+	}
+	return ""
+}
+
+func (x *LAC) GetIgnoreDf() bool {
+	if x != nil {
+		return x.IgnoreDf
 	}
 	return false
 }
@@ -1280,7 +1299,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\x96\b\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd6\b\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -1313,7 +1332,9 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x0freorder_packets\x18  \x01(\rR\x0ereorderPackets\x12<\n" +
 	"\freorder_time\x18! \x01(\v2\x19.google.protobuf.DurationR\vreorderTime\x12.\n" +
 	"\x05ipsec\x18\" \x01(\v2\x18.culvert.v1.IPsecProfileR\x05ipsec\x12\"\n" +
-	"\rpool_by_group\x18# \x01(\bR\vpoolByGroup\x12\x18\n" +
+	"\rpool_by_group\x18# \x01(\bR\vpoolByGroup\x12!\n" +
+	"\fline_pattern\x18( \x01(\tR\vlinePattern\x12\x1b\n" +
+	"\tignore_df\x18) \x01(\bR\bignoreDf\x12\x18\n" +
 	"\atunnels\x18\x12 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12-\n" +
 	"\x05proxy\x18\x14 \x01(\x0e2\x17.culvert.v1.ProxyPolicyR\x05proxyB\t\n" +
