@@ -12,15 +12,18 @@ import (
 
 // askAAA sends the subscriber's credentials to AAA once the step is committed.
 func (sh *shard) askAAA(s *session, c *link.Credentials) {
-	if s.state == stateUp && c.User != s.who.User {
+	if s.state == stateUp && c.User != s.said() {
 		sh.end(s, CauseProtocolError, "the subscriber came back under another name")
 		return
 	}
 	// Earlier records of the session may still be read by others: a new
-	// name goes into a new identity.
+	// name goes into a new identity. A session that is up keeps the name that
+	// it is accounted by.
 	who := *s.who
 	who.User = c.User
-	s.who = &who
+	if s.state != stateUp {
+		s.who = &who
+	}
 	s.method = aaa.Method(c.Method)
 	sh.traceAsk(s)
 	key, owner, serial, inbox := s.key, s.owner, c.Serial, sh.inbox
@@ -108,6 +111,7 @@ func (sh *shard) deny(s *session, cause Cause, message, detail string) {
 
 // granted gives the subscriber what AAA allows: an address first.
 func (sh *shard) granted(s *session, g *aaa.Grant) {
+	said := s.said()
 	if g.User != "" && g.User != s.who.User {
 		who := *s.who
 		who.User = g.User
@@ -129,7 +133,7 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 		}
 		s.address = addr
 	}
-	s.terms = termsOf(g)
+	s.terms = termsOf(g, said)
 	net := link.Network{Local: sh.srv.cfg.Subscriber.LocalAddress, Peer: s.address, DNS: g.DNS, NBNS: g.NBNS, MTU: g.MTU}
 	if !net.DNS[0].IsValid() && !net.DNS[1].IsValid() {
 		net.DNS = sh.srv.cfg.Subscriber.DNS

@@ -96,8 +96,12 @@ func TestPPPReasonsAreComplete(t *testing.T) {
 			t.Errorf("%v: code %d is none of RFC 3145", cause, d.Code)
 		}
 	}
-	if got := authProtocol(link.MethodPAP); got != 0xc023 {
-		t.Errorf("PAP is %04x", got)
+	for m, want := range map[link.Method]uint16{
+		link.MethodNone: 0, link.MethodPAP: 0xc023, link.MethodCHAP: 0xc223, link.MethodMSCHAPv2: 0xc223, link.MethodEAP: 0xc227,
+	} {
+		if got := authProtocol(m); got != want {
+			t.Errorf("%v is %04x, want %04x", m, got, want)
+		}
 	}
 }
 

@@ -147,6 +147,7 @@ func (sh *shard) state(s *session, usage []byte) []byte {
 			boot: sh.srv.boot, at: sh.now, since: s.sinceMono,
 			nextInterim: unlessNever(s.times.interim), check: unlessNever(s.times.idle),
 		},
+		said: s.terms.said, renamed: s.terms.renamed,
 		idleOctets: s.times.octets, facts: s.rare.kept(),
 	}
 	return k.append(make([]byte, 0, len(usage)+stateSize))

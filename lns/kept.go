@@ -40,6 +40,9 @@ type keptSession struct {
 	clock keptClock
 	// idleOctets is what had been counted when the idle timer was set.
 	idleOctets uint64
+	// said and renamed are as in terms.
+	said    string
+	renamed bool
 }
 
 // keptClock holds moments on the clock of the boot that they were kept in; at is when that was.
@@ -77,6 +80,7 @@ const (
 	tagIdleCheck
 	tagIdleOctets
 	tagCallFacts
+	tagSaid
 )
 
 // append encodes s in the newest version.
@@ -100,7 +104,11 @@ func (s *keptSession) append(b []byte) []byte {
 	b = appendNumber(b, tagBoot, s.clock.boot)
 	b = appendTime(appendTime(b, tagAt, s.clock.at), tagSince, s.clock.since)
 	b = appendTime(appendTime(b, tagNextInterim, s.clock.nextInterim), tagIdleCheck, s.clock.check)
-	return appendNumber(appendNumber(b, tagIdleOctets, s.idleOctets), tagCallFacts, uint64(s.facts))
+	b = appendNumber(appendNumber(b, tagIdleOctets, s.idleOctets), tagCallFacts, uint64(s.facts))
+	if s.renamed {
+		b = appendOctets(b, tagSaid, []byte(s.said))
+	}
+	return b
 }
 
 // parseKeptSession reads what append has written, now or in an earlier version. The
@@ -178,12 +186,19 @@ func (s *keptSession) sessionField(f *fields) {
 		s.idleOctets = f.number(math.MaxUint64)
 	case tagCallFacts:
 		s.facts = uint8(f.number(math.MaxUint8))
+	case tagSaid:
+		s.said, s.renamed = string(f.octets()), true
 	}
 }
 
 // terms are those of the session, the accounting record's included.
 func (s *keptSession) terms(u *aaa.Usage) *terms {
-	return termsOf(&aaa.Grant{Routes: u.Routes, Class: u.Class, SessionTimeout: s.session, IdleTimeout: s.idle, Interim: s.interim})
+	said := u.Identity.User
+	if s.renamed {
+		said = s.said
+	}
+	g := aaa.Grant{User: u.Identity.User, Routes: u.Routes, Class: u.Class, SessionTimeout: s.session, IdleTimeout: s.idle, Interim: s.interim}
+	return termsOf(&g, said)
 }
 
 // The tags of a tunnel's state.

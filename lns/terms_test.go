@@ -17,6 +17,7 @@ func TestTermsOf(t *testing.T) {
 		want  terms
 	}{
 		{"nothing that lasts", aaa.Grant{User: "x", Address: netip.MustParseAddr("192.0.2.1"), MTU: 1400}, terms{}},
+		{"another name", aaa.Grant{User: "y"}, terms{said: "x", renamed: true}},
 		{"routes", aaa.Grant{Routes: routes}, terms{routes: routes}},
 		{"class", aaa.Grant{Class: class}, terms{class: class}},
 		{"session timeout", aaa.Grant{SessionTimeout: time.Hour}, terms{session: time.Hour}},
@@ -24,7 +25,7 @@ func TestTermsOf(t *testing.T) {
 		{"interim", aaa.Grant{Interim: time.Minute}, terms{interim: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := termsOf(&c.grant)
+			got := termsOf(&c.grant, "x")
 			if !reflect.DeepEqual(*got, c.want) || (got == noTerms) != reflect.DeepEqual(c.want, terms{}) {
 				t.Errorf("termsOf: %+v, want %+v", *got, c.want)
 			}
