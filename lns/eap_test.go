@@ -97,6 +97,28 @@ func TestEAPCall(t *testing.T) {
 	r.checkAccounting(1)
 }
 
+// TestEAPAfterProxiedLCP: a LAC that has agreed on EAP spares the subscriber a second LCP.
+func TestEAPAfterProxiedLCP(t *testing.T) {
+	e := &eapServer{password: "secret"}
+	r, l := eapRig(t, e)
+	l.connect = func(c *rigCall, iccn *l2tp.Message) {
+		p := subscriber.Proxy{Auth: ppp.AuthEAP}
+		c.client.StartProxied(r.clock.now, &eapConfig, "alice", "secret", rand.New(rand.NewPCG(3, 4)), &p, iccn)
+	}
+	lcp := 0
+	r.lose = func(_ bool, b []byte) bool {
+		if _, payload, err := l2tp.ParseHeader(b); err == nil && bytes.HasPrefix(payload, []byte{0xff, 3, 0xc0, 0x21}) {
+			lcp++
+		}
+		return false
+	}
+	c := l.dial("alice", nil)
+	r.until(10*time.Second, "up", func() bool { return c.up })
+	if lcp != 0 || e.rounds != 2 {
+		t.Errorf("%d frames of LCP, %d rounds", lcp, e.rounds)
+	}
+}
+
 // TestEAPIsTraced: who asks why a subscriber is not let in sees every round, and nothing secret.
 func TestEAPIsTraced(t *testing.T) {
 	e := &eapServer{password: "another"}
