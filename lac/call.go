@@ -20,6 +20,8 @@ type Call struct {
 	required bool // because the ICCN said so
 	ns       uint16
 	in       l2tp.DataSequence
+	accm     l2tp.ACCM
+	tx, rx   uint32 // bit/s
 }
 
 // Dial places c in the tunnel. icrq holds what the ICRQ says beside its type and session id.
@@ -31,7 +33,7 @@ func (e *Engine) Dial(now time.Duration, t *Tunnel, c *Call, icrq *l2tp.Message)
 	if id == 0 {
 		return ErrNoSessionID
 	}
-	*c = Call{User: c.User, tunnel: t, l2tp: l2tp.NewCall(l2tp.RoleLAC, id)}
+	*c = Call{User: c.User, tunnel: t, l2tp: l2tp.NewCall(l2tp.RoleLAC, id), accm: defaultACCM}
 	t.calls = put(t.calls, id, c)
 	t.active++
 	fx := e.take()
@@ -58,6 +60,10 @@ func (e *Engine) hangup(now time.Duration, c *Call, end End) {
 }
 
 func (e *Engine) callMessage(now time.Duration, c *Call, m *l2tp.Message) {
+	if m.Type == l2tp.MessageSLI {
+		c.accm = m.ACCM
+		return
+	}
 	t, fx := c.tunnel, e.take()
 	if m.Type == l2tp.MessageICRP {
 		fx.iccn.Reset()

@@ -189,6 +189,10 @@ func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 	case l2tp.EventDown:
 		e.tunnelDown(now, t, ev)
 	case l2tp.EventMessage:
+		if ev.Message.Type == l2tp.MessageCSURQ {
+			e.speedRequest(now, t, &ev.Message)
+			return
+		}
 		if c := t.call(ev.SessionID); c != nil {
 			e.callMessage(now, c, &ev.Message)
 		}

@@ -46,6 +46,8 @@ type LNS struct {
 	Config
 	// Send takes the datagrams for the LACs. They are lent.
 	Send func(to netip.AddrPort, datagram []byte)
+	// Heard, where set, is given the WENs and CSUNs that come.
+	Heard func(session uint16, m *l2tp.Message)
 	// Calls counts ICRQs taken, Up links that IPCP opened, Clears CDNs received, Refused those
 	// whose password was wrong.
 	Calls, Up, Clears, Refused int
@@ -169,8 +171,19 @@ func (l *LNS) settle(now time.Duration, t *tunnel) {
 	}
 }
 
+// Tell sends a message in every tunnel; session is the LAC's id for its header.
+func (l *LNS) Tell(now time.Duration, session uint16, m *l2tp.Message) {
+	for _, t := range l.tunnels {
+		_ = t.l2tp.Send(now, m, session, &l.fx)
+		l.settle(now, t)
+	}
+}
+
 func (l *LNS) message(now time.Duration, t *tunnel, id uint16, m *l2tp.Message) {
 	s := t.sessions[id]
+	if l.Heard != nil && (m.Type == l2tp.MessageWEN || m.Type == l2tp.MessageCSUN) {
+		l.Heard(id, m)
+	}
 	if m.Type == l2tp.MessageICRQ {
 		t.lastID++
 		s = &session{tunnel: t, l2tp: l2tp.NewCall(l2tp.RoleLNS, t.lastID)}

@@ -136,14 +136,20 @@ func NewControl(cfg *ControlConfig) Control {
 	}
 }
 
+// maxPeerWindow is how much of a peer's window is used: with more than half of all
+// sequence numbers under way, old ones could not be told from new ones (RFC 2661 section 5.8).
+const maxPeerWindow = 1<<15 - 1
+
 // SetPeer tells the peer's tunnel id and receive window, once they are known.
-// window 0 stands for none given. It is to be called before anything but the
-// SCCRQ or SCCRP was sent, for slow start begins anew.
+// window 0 stands for none given; of a larger one than 32,767 that much is used.
+// It is to be called before anything but the SCCRQ or SCCRP was sent, for slow
+// start begins anew.
 func (c *Control) SetPeer(tunnelID, window uint16) {
 	c.peerID = tunnelID
 	if window == 0 {
 		window = defaultPeerWindow
 	}
+	window = min(window, maxPeerWindow)
 	c.peerWindow, c.ssthresh = window, window
 }
 

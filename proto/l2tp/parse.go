@@ -130,6 +130,11 @@ func (p *parser) avp(avp RawAVP, size int) {
 		p.fail(avp, ErrAVPLength)
 		return
 	}
+	if index == AVPReceiveWindow && avp.Value[0]|avp.Value[1] == 0 {
+		// Not even one message could be sent: an error, or, with the M bit clear, as if absent.
+		p.fail(avp, ErrAVPValue)
+		return
+	}
 	repeats := index == AVPRandomVector || index == AVPSpeedUpdate
 	if index == AVPMessageType || p.m.Has(index) && !repeats {
 		return
