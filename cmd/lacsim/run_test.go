@@ -50,7 +50,11 @@ func parse(t *testing.T, args ...string) *runCmd {
 // start is a run against s. stdin may be nil.
 func start(t *testing.T, s *lactest.Server, stdin io.Reader, args ...string) (*controller, func() *report) {
 	t.Helper()
-	args = append([]string{"--lns", s.Addr.String(), "--source", "127.0.0.1", "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
+	source := "127.0.0.1"
+	if s.Addr.Addr().Is6() {
+		source = "::1"
+	}
+	args = append([]string{"--lns", s.Addr.String(), "--source", source, "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
 	p, err := parse(t, args...).plan()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,95 @@
+package lns
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"culvert/lns/dataplane"
+)
+
+// A LAC behind NAT gets another port while its sessions, on all shards, are up: one
+// datagram from there, data or control, moves the tunnel and all of them.
+func TestFloatPeerMovesEverySession(t *testing.T) {
+	const sessions = 6
+	for _, by := range []string{"data", "control"} {
+		t.Run(by, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.LACs[0].FloatPeer = true })
+			l := r.lac(1, "tunnel secret")
+			r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+			var calls []*rigCall
+			shards := map[int]bool{}
+			for i := range sessions {
+				calls = append(calls, l.dial(fmt.Sprintf("user%d", i), nil))
+			}
+			r.until(10*time.Second, "all up", func() bool {
+				for _, c := range calls {
+					if !c.up {
+						return false
+					}
+				}
+				return true
+			})
+			for i := range sessions {
+				shards[dataplane.ShardOf(r.session(fmt.Sprintf("user%d", i)).key.Session, len(r.srv.shards))] = true
+			}
+			if len(shards) != len(r.srv.shards) {
+				t.Fatalf("the sessions are on %d shards of %d", len(shards), len(r.srv.shards))
+			}
+			old := l.address
+			moved := netip.AddrPortFrom(old.Addr(), 40321)
+			delete(r.lacs, old)
+			l.address = moved
+			r.lacs[moved] = l
+			if by == "data" {
+				calls[0].ping(calls[0].client.Address(), 100)
+			} else {
+				l.dial("late", nil)
+			}
+			r.run(time.Second)
+			calls[1].ping(calls[1].client.Address(), 100)
+			r.run(wheelTick)
+			if len(r.core) != 1 {
+				t.Errorf("%d packets came to the core after the one that moved the tunnel, want 1", len(r.core))
+			}
+			for i, c := range calls {
+				s := r.session(fmt.Sprintf("user%d", i))
+				before := len(c.packets)
+				r.plane.InjectCore(ipPacket(netip.MustParseAddr("203.0.113.5"), s.address, 200))
+				for _, d := range r.sent {
+					if d.Peer != moved {
+						t.Errorf("what is for %s goes to %v", s.who.User, d.Peer)
+					}
+				}
+				r.run(wheelTick)
+				if len(c.packets) != before+1 {
+					t.Errorf("%s got %d packets after the move", s.who.User, len(c.packets)-before)
+				}
+			}
+			r.run(time.Second)
+			for _, rec := range r.journal.tunnels {
+				if rec.Peer != moved {
+					t.Errorf("the journal has the tunnel at %v, want %v", rec.Peer, moved)
+				}
+			}
+			r.onShards(func(sh *shard) { sh.shutdown() })
+			r.run(time.Minute)
+			r.checkEmpty()
+		})
+	}
+}
+
+// Without float_peer nobody else is heard, however well the ids are guessed.
+func TestFloatPeerIsOff(t *testing.T) {
+	r, l, c := oneUp(t, nil)
+	r.lacs[netip.MustParseAddrPort("198.51.100.66:40321")] = l
+	delete(r.lacs, l.address)
+	was := l.address
+	l.address = netip.MustParseAddrPort("198.51.100.66:40321")
+	c.ping(c.client.Address(), 100)
+	r.run(time.Second)
+	if len(r.core) != 0 || r.stats().Dropped["wrong-source"] == 0 || r.session("alice").facts.peer.Load().AddrPort != was {
+		t.Errorf("%d packets came through, dropped %v", len(r.core), r.stats().Dropped)
+	}
+}
