@@ -67,7 +67,7 @@ func (w *Writer) finish(ctx context.Context) {
 func (w *Writer) behind() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.queue.len() > 0 || len(w.inflight) > 0 || w.discarding
+	return w.queue.len() > 0 || len(w.inflight) > 0 || w.discarding || w.asked
 }
 
 // pause says how long to wait before the next cycle.

@@ -12,7 +12,15 @@ import (
 func (w *Writer) resyncDue(now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.discarding || !w.resyncAt.IsZero() && !now.Before(w.resyncAt)
+	return w.discarding || w.asked || !w.resyncAt.IsZero() && !now.Before(w.resyncAt)
+}
+
+// Resync asks for a resync, as when Serves has come to say otherwise.
+func (w *Writer) Resync() {
+	w.mu.Lock()
+	w.asked = true
+	w.mu.Unlock()
+	signal(w.some)
 }
 
 // resync makes the store's state of this node equal to the source's. From its
@@ -22,7 +30,7 @@ func (w *Writer) resyncDue(now time.Time) bool {
 func (w *Writer) resync(ctx context.Context) (err error) {
 	w.resyncAt = time.Time{}
 	w.mu.Lock()
-	w.discarding = false
+	w.discarding, w.asked = false, false
 	w.stats.Resyncing = true
 	covered := len(w.waiters.resync)
 	w.mu.Unlock()

@@ -117,6 +117,8 @@ type Writer struct {
 	lostSince  time.Time
 	stats      WriterStats
 	waiters    waiters
+	// asked is set by Resync until one begins.
+	asked bool
 
 	// Only the Writer's goroutine touches what follows.
 	store      Store

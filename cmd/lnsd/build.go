@@ -13,6 +13,7 @@ import (
 	"culvert/aaa/ippool"
 	"culvert/aaa/radius"
 	"culvert/lns"
+	"culvert/lns/cluster"
 	"culvert/lns/dataplane"
 	"culvert/lns/ipsec"
 	"culvert/ops"
@@ -31,6 +32,7 @@ type settings struct {
 	dynauth    *radius.DynAuthConfig
 	pools      ippool.Config
 	database   string
+	cluster    *cluster.Config // nil outside of a cluster
 	ops        ops.Config
 	ipsec      *ipsec.Config // nil where no LAC uses it
 }
@@ -64,6 +66,7 @@ func build(s *source) (*settings, error) {
 	out.dynauth = b.dynauth(out.node, &c.RADIUS)
 	out.database = b.secret("$.database.url", c.Database.URL, c.Database.URLFile)
 	b.durability(&c.Database, out.database)
+	out.cluster = b.cluster(out.node, &c.Cluster, out.plane.Listen, out.database)
 	out.ops = b.ops(&c.API)
 	b.log(&c.Log)
 	if c.Journal.Dir == "" {

@@ -3,6 +3,8 @@ package main
 import (
 	"net/netip"
 	"time"
+
+	machine "culvert/sessiondb/cluster"
 )
 
 // fileConfig is the configuration file. Each section becomes the Config of
@@ -21,6 +23,7 @@ type fileConfig struct {
 	Pools      []poolSection     `yaml:"pools"`
 	Journal    journalSection    `yaml:"journal"`
 	Database   databaseSection   `yaml:"database"`
+	Cluster    clusterSection    `yaml:"cluster"`
 	API        apiSection        `yaml:"api"`
 	Log        logSection        `yaml:"log"`
 }
@@ -208,6 +211,7 @@ func defaults() fileConfig {
 		Plane:      planeSection{Mode: "userspace", Device: "culvert0"},
 		Subscriber: subscriberSection{Interim: span(10 * time.Minute)},
 		Database:   databaseSection{Durability: "node", MaxWait: span(time.Second), History: span(90 * 24 * time.Hour)},
+		Cluster:    clusterSection{Lease: span(machine.DefaultLease)},
 		Journal:    journalSection{Dir: "/var/lib/culvert/journal"},
 		API:        apiSection{Socket: "/run/culvert/lnsd.sock", HTTP: "127.0.0.1:9107"},
 		Log:        logSection{Level: "info", Format: "text"},

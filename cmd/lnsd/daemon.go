@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"culvert/aaa/ippool"
 	"culvert/aaa/outbox"
 	"culvert/aaa/radius"
 	"culvert/lns"
+	"culvert/lns/cluster"
 	"culvert/lns/dataplane"
 	"culvert/lns/dataplane/planetest"
 	"culvert/lns/ipsec"
@@ -55,6 +57,12 @@ type daemon struct {
 	ops     *ops.Server
 	// failed gets what ended management before its time.
 	failed chan error
+	// cluster holds the node's part in a cluster, clusterDB its way to the
+	// database, fence what bounds it; nil outside of one.
+	cluster   atomic.Pointer[cluster.Runner]
+	clusterDB *clusterStore
+	fence     *dataplane.Fence
+	withheld  *withheld
 	// undo ends the parts in reverse order.
 	undo []func()
 }
@@ -62,7 +70,8 @@ type daemon struct {
 // start brings all parts up, or none.
 func start(set *settings, log *slog.Logger) (*daemon, error) {
 	d := &daemon{set: set, log: log}
-	for _, step := range []func() error{d.startStores, d.startAAA, d.startPlane, d.startServer, d.startDynAuth, d.startOps} {
+	d.withheld = newWithheld(d)
+	for _, step := range []func() error{d.startStores, d.startAAA, d.startPlane, d.makeCluster, d.startServer, d.startCluster, d.startDynAuth, d.startOps} {
 		if err := step(); err != nil {
 			d.abort()
 			return nil, err
@@ -92,6 +101,9 @@ func (d *daemon) startStores() error {
 	opts := sessiondb.WriterOptions{Log: d.log}
 	if d.confirms() {
 		opts.Interval = confirmInterval
+	}
+	if d.set.cluster != nil {
+		opts.Serves = d.serves
 	}
 	d.writer = sessiondb.NewWriter(d.openDatabase, j, opts)
 	d.writer.Start()
@@ -141,7 +153,7 @@ func (d *daemon) openDatabase(ctx context.Context) (sessiondb.Store, error) {
 }
 
 func (d *daemon) postgres() postgres.Config {
-	return postgres.Config{ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns}
+	return postgres.Config{ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns, Fenced: d.set.cluster != nil}
 }
 
 func (d *daemon) startAAA() error {
@@ -207,6 +219,10 @@ func (d *daemon) startPlane() error {
 	}
 	cfg := d.set.plane
 	cfg.Log = d.log
+	if d.set.cluster != nil {
+		d.fence = fenceFor(cfg.Listen)
+		cfg.Fence = d.fence
+	}
 	if d.set.file.Plane.Mode == "memory" {
 		cfg.Core = planetest.NewEcho(cfg.Shards)
 	}
@@ -238,6 +254,7 @@ func (d *daemon) startServer() error {
 	if d.confirms() {
 		cfg.Confirm, cfg.ConfirmWait = d.writer.Confirm, time.Duration(d.set.file.Database.MaxWait)
 	}
+	cfg.Elsewhere = d.set.cluster != nil
 	d.useIPsec(&cfg)
 	s, err := lns.New(cfg)
 	if err != nil {
@@ -253,7 +270,19 @@ func (d *daemon) startServer() error {
 		s.Shutdown(ctx)
 	})
 	d.runIPsec()
+	d.startRecording()
 	return nil
+}
+
+// startRecording writes events to the database, where there is one.
+func (d *daemon) startRecording() {
+	if d.writer == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { d.recordEvents(ctx) })
+	d.onAbort(func() { cancel(); done.Wait() })
 }
 
 func (d *daemon) startDynAuth() error {
@@ -272,6 +301,9 @@ func (d *daemon) startDynAuth() error {
 func (d *daemon) startOps() error {
 	cfg := d.set.ops
 	cfg.Log, cfg.Sources = d.log, d.sources()
+	if d.set.cluster != nil {
+		cfg.Cluster = clusterOps{d}
+	}
 	s, err := ops.New(cfg, d.server)
 	if err != nil {
 		return err

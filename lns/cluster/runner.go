@@ -177,7 +177,9 @@ func (r *Runner) Start() (err error) {
 // addresses is left to the next start, or to another node when the lease lapses.
 func (r *Runner) Close() {
 	r.stop()
-	r.peers.close()
+	if r.peers != nil {
+		r.peers.close()
+	}
 	r.done.Wait()
 	for _, p := range r.places {
 		r.cfg.Fence.Set(p.listener, 0)
@@ -397,12 +399,12 @@ func (r *Runner) place(p *place, now, until time.Duration) {
 			p.on = 0
 			r.puts <- put{a: p.local.Addr(), remove: true}
 		}
-	case p.on == 0 || until-p.on > time.Second:
+	case p.on <= now || until-p.on > time.Second:
 		lifetime := until - now
 		if until == cluster.Forever {
 			lifetime = 0
 		}
-		r.puts <- put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on == 0}
+		r.puts <- put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on <= now}
 		p.on = until
 	case until < p.on-time.Second: // sooner than was thought
 		r.puts <- put{a: p.local.Addr(), lifetime: until - now}

@@ -338,3 +338,80 @@ func CertainlyNot(err error) bool {
 	var connect *pgconn.ConnectError
 	return errors.Is(err, ErrNotOwner) || errors.As(err, &pgErr) || errors.As(err, &connect) || pgconn.SafeToRetry(err)
 }
+
+// Counts are what the database has on each service address, and how long ago
+// each node has renewed its lease.
+type Counts struct {
+	Tunnels, Sessions map[netip.AddrPort]int
+	Renewed           map[string]time.Duration
+}
+
+// Counts counts, for operators.
+func (s *Store) Counts(ctx context.Context) (c Counts, err error) {
+	c = Counts{map[netip.AddrPort]int{}, map[netip.AddrPort]int{}, map[string]time.Duration{}}
+	for table, counts := range map[string]map[netip.AddrPort]int{"tunnels": c.Tunnels, "sessions": c.Sessions} {
+		rows, err := s.pool.Query(ctx, "select local_address, local_port, count(*) from "+table+" group by 1, 2")
+		if err != nil {
+			return c, s.explain(ctx, err)
+		}
+		var host netip.Addr
+		var port uint16
+		var n int
+		if _, err := pgx.ForEachRow(rows, []any{&host, &port, &n}, func() error {
+			counts[netip.AddrPortFrom(host, port)] = n
+			return nil
+		}); err != nil {
+			return c, s.explain(ctx, err)
+		}
+	}
+	rows, err := s.pool.Query(ctx, "select name, clock_timestamp() - renewed_at from cluster_nodes")
+	if err != nil {
+		return c, s.explain(ctx, err)
+	}
+	var name string
+	var ago time.Duration
+	if _, err := pgx.ForEachRow(rows, []any{&name, &ago}, func() error {
+		c.Renewed[unescape(name)] = max(ago, 0)
+		return nil
+	}); err != nil {
+		return c, s.explain(ctx, err)
+	}
+	return c, nil
+}
+
+// TakeEntries gives keep the accounting records of nodes that were put out of
+// the cluster and own nothing, up to n of them, and drops them here when keep has
+// them. It says how many they were. Two nodes never get the same ones, unless
+// one dies in between: then they are sent twice.
+func (s *Store) TakeEntries(ctx context.Context, n int, keep func([]sessiondb.Entry) error) (taken int, err error) {
+	_, err = s.attempt(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, `
+select o.seq, o.node, o.acct_session_id, o.payload from accounting_outbox o
+where o.node in (select c.name from cluster_nodes c where c.name <> $1 and not c.member
+	and not exists (select from service_addresses a where a.owner = c.name))
+order by o.node, o.seq limit $2 for update of o skip locked`, escape(s.node), n)
+		if err != nil {
+			return err
+		}
+		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e sessiondb.Entry, err error) {
+			err = row.Scan(&e.Seq, &e.Node, &e.Session, &e.Payload)
+			unescapeAll(&e.Node, &e.Session)
+			return e, err
+		})
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		if err := keep(list); err != nil {
+			return err
+		}
+		taken = len(list)
+		var nodes []string
+		var seqs []int64
+		for i := range list {
+			nodes, seqs = append(nodes, escape(list[i].Node)), append(seqs, int64(list[i].Seq))
+		}
+		_, err = tx.Exec(ctx, "delete from accounting_outbox o using unnest($1::text[], $2::bigint[]) as x(node, seq) where o.node = x.node and o.seq = x.seq", nodes, seqs)
+		return err
+	})
+	return taken, err
+}

@@ -279,3 +279,49 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// TestTakeEntries brings the accounting records of a node that is out to another, once.
+func TestTakeEntries(t *testing.T) {
+	db := newDatabase(t)
+	a, b := openNode(t, db, "a"), openNode(t, db, "b")
+	local := storetest.SessionOf(1).Key.Tunnel.Local
+	v := renew(t, a, member(local), 0)
+	renew(t, b, member(local), 0)
+	one, two := storetest.EntryOf(1), storetest.EntryOf(2)
+	if err := a.Apply(t.Context(), []sessiondb.Change{{Op: sessiondb.PutEntry, Entry: &one}, {Op: sessiondb.PutEntry, Entry: &two}}); err != nil {
+		t.Fatal(err)
+	}
+	var got []sessiondb.Entry
+	take := func(err error) int {
+		t.Helper()
+		n, e := b.TakeEntries(t.Context(), 100, func(list []sessiondb.Entry) error {
+			got = append(got, list...)
+			return err
+		})
+		if !errors.Is(e, err) {
+			t.Error(e)
+		}
+		return n
+	}
+	if n := take(nil); n != 0 {
+		t.Errorf("%d records of a member were taken", n)
+	}
+	if err := b.Expel(t.Context(), cluster.Expel{Node: "a", Beat: nodeOf(t, v, "a").Beat}); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("disk full")
+	if take(full); len(got) != 2 {
+		t.Errorf("got %v", got)
+	}
+	got = nil
+	if n := take(nil); n != 2 || len(got) != 2 || got[0].Session != one.Session || got[0].Node != "a" {
+		t.Errorf("%d taken: %+v", n, got)
+	}
+	if n := take(nil); n != 0 {
+		t.Errorf("%d were taken twice", n)
+	}
+	c, err := b.Counts(t.Context())
+	if err != nil || len(c.Renewed) != 2 || c.Renewed["b"] > time.Minute {
+		t.Errorf("counts %+v, %v", c, err)
+	}
+}
