@@ -25,6 +25,10 @@ const (
 	callUp                  //
 	callSendCDN             // send CDN, clean up
 	callCleanUp             //
+	callSendOCRQ            //
+	callSendOCRP            //
+	callTakeOCRP            // learn the LAC's id
+	callSendOCCN            // and up
 )
 
 // callStep is one cell: what to do, and the state after it.
@@ -113,7 +117,7 @@ func ignoreAll(s CallState) (row [callInputs]callStep) {
 
 var callStateNames = [...]string{
 	CallIdle: "idle", CallWaitReply: "wait-reply", CallWaitConnect: "wait-connect",
-	CallEstablished: "established", CallDown: "down",
+	CallEstablished: "established", CallDown: "down", CallWaitAnswer: "wait-cs-answer",
 }
 
 // String returns the RFC's name of the state.

@@ -91,7 +91,7 @@ func TestCallTable(t *testing.T) {
 			checkCallEffects(t, &c, in, &fx)
 		})
 	}
-	if want := 2 * len(callStateNames) * int(callInputs); len(seen) != want {
+	if want := 2 * int(CallDown+1) * int(callInputs); len(seen) != want {
 		t.Errorf("%d cells are written down, want %d", len(seen), want)
 	}
 }
