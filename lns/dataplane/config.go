@@ -63,6 +63,10 @@ type Config struct {
 	// Fence, where set, bounds until when each of Listen is answered for; the
 	// addresses need not be this host's when the plane is made (IP_FREEBIND).
 	Fence *Fence
+	// Inherited are files that Files of an earlier process has given to who keeps them. New
+	// uses those that fit, all of an address or device or none, and closes the others.
+	Inherited []File
+	inherited *inheritance
 	// Log takes the few things that no call can return; nil is slog.Default.
 	Log *slog.Logger
 }

@@ -53,7 +53,15 @@ type tunQueue struct {
 // newTUN makes the device, gives it its addresses and routes, and brings it up.
 func newTUN(c Config) (Core, error) {
 	t := &tunDevice{name: c.Device}
+	have, err := t.inherit(c)
+	if err != nil {
+		t.Close()
+		return nil, tunError(t.name, err)
+	}
 	for range c.Shards {
+		if have {
+			break
+		}
 		q, err := t.openQueue()
 		if err != nil {
 			t.Close()
@@ -61,12 +69,10 @@ func newTUN(c Config) (Core, error) {
 		}
 		t.queues = append(t.queues, q)
 	}
-	link, err := setUpLink(t.name, c)
-	if err != nil {
+	if t.link, err = setUpLink(t.name, c); err != nil {
 		t.Close()
 		return nil, tunError(t.name, err)
 	}
-	t.link = link
 	return t, nil
 }
 
@@ -81,7 +87,12 @@ func (t *tunDevice) openQueue() (*tunQueue, error) {
 		return nil, err
 	}
 	// Only now may the runtime poll it: an unattached one reports an error.
-	q := new(tunQueue)
+	return newQueue(fd)
+}
+
+// newQueue makes a queue of an attached descriptor.
+func newQueue(fd int) (q *tunQueue, err error) {
+	q = new(tunQueue)
 	if q.file, q.raw, err = pollable(fd, "/dev/net/tun"); err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (l *tunLink) setUp(name string, c Config) error {
 	}
 	if c.Address.IsValid() {
 		a := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(c.Address, 32))}
-		if err := l.nl.AddrAdd(link, a); err != nil {
+		if err := l.nl.AddrReplace(link, a); err != nil {
 			return fmt.Errorf("giving it the address %v: %w", c.Address, err)
 		}
 	}

@@ -42,7 +42,11 @@ func newUDP(c Config) (Transport, error) {
 		u.receivers = append(u.receivers, newReceiver(u, c.Marks))
 	}
 	for i, a := range c.Listen {
-		if err := u.listen(uint16(i), a, c); err != nil {
+		have, err := u.inherit(uint16(i), a, c)
+		if err == nil && !have {
+			err = u.listen(uint16(i), a, c)
+		}
+		if err != nil {
 			u.Close()
 			return nil, err
 		}
@@ -129,6 +133,20 @@ func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return err
 	}
+	setOptions(fd, a, c)
+	if c.Marks {
+		if err := readMarks(fd); err != nil {
+			return err
+		}
+	}
+	if err := freeBind(fd, a, c); err != nil {
+		return err
+	}
+	return unix.Bind(fd, sockaddr(a))
+}
+
+// setOptions sets what makes datagrams flow better, or tell more.
+func setOptions(fd int, a netip.AddrPort, c Config) {
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, c.SocketBuffer)
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, c.SocketBuffer)
 	// Where these do not exist, datagrams come one by one, and the kernel
@@ -144,15 +162,6 @@ func prepareSocket(fd int, a netip.AddrPort, c Config) error {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DONT)
 	}
-	if c.Marks {
-		if err := readMarks(fd); err != nil {
-			return err
-		}
-	}
-	if err := freeBind(fd, a, c); err != nil {
-		return err
-	}
-	return unix.Bind(fd, sockaddr(a))
 }
 
 // setBuffer asks for a buffer of n octets, beyond the system's bound if we may.

@@ -46,6 +46,8 @@ type userspace struct {
 // New makes a plane. Without Transport and Core it opens UDP sockets and a TUN
 // device, which takes CAP_NET_ADMIN: the error then wraps ErrPermission.
 func New(c Config) (Plane, error) {
+	c.inherited = newInheritance(c.Inherited)
+	defer c.inherited.drop("")
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
