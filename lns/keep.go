@@ -159,3 +159,16 @@ func unlessNever(at time.Duration) time.Duration {
 	}
 	return at
 }
+
+// suspend journals the counters of all sessions for the next process.
+func (sh *shard) suspend() {
+	for _, s := range sh.sessions {
+		if s.state == stateUp {
+			sh.keepAgain(s)
+		}
+		if len(sh.changes) >= settleBatch {
+			sh.flush()
+		}
+	}
+	sh.flush()
+}

@@ -123,6 +123,14 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.Close()
 }
 
+// Suspend ends this process' part in tunnels and sessions and nothing else: they go on with
+// the next Start on this journal, with all that was counted until now. The caller then
+// closes what it gave in Config, and soon starts the next process.
+func (s *Server) Suspend() {
+	s.each(func(sh *shard) { sh.suspend() })
+	s.Close()
+}
+
 // Close stops the shards without a word to anybody. Shutdown does it too.
 func (s *Server) Close() {
 	s.stop()

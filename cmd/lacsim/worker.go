@@ -57,7 +57,7 @@ type worker struct {
 	shown    counters
 }
 
-const publishEvery = 50 * time.Millisecond
+const publishEvery = 20 * time.Millisecond
 
 // newWorker makes worker number i of n, with its sockets.
 func newWorker(p *plan, i, n int, clock func() time.Duration) (*worker, error) {

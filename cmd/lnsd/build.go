@@ -69,6 +69,9 @@ func build(s *source) (*settings, error) {
 	out.cluster = b.cluster(out.node, &c.Cluster, out.plane.Listen, out.database)
 	out.ops = b.ops(&c.API)
 	b.log(&c.Log)
+	if c.Shutdown != shutdownKeep && c.Shutdown != shutdownDrop {
+		b.bad("$.shutdown", "%q is neither keep (SIGTERM leaves tunnels and sessions to the next start) nor drop (SIGTERM ends them)", c.Shutdown)
+	}
 	if c.Journal.Dir == "" {
 		b.bad("$.journal.dir", "name a folder for this node's state, such as /var/lib/culvert/journal")
 	}

@@ -26,7 +26,16 @@ type fileConfig struct {
 	Cluster    clusterSection    `yaml:"cluster"`
 	API        apiSection        `yaml:"api"`
 	Log        logSection        `yaml:"log"`
+	// Shutdown is what SIGTERM does: "keep" ends this process alone, and the next start goes
+	// on with tunnels and sessions; "drop" ends them too.
+	Shutdown string `yaml:"shutdown"`
 }
+
+// The values of shutdown.
+const (
+	shutdownKeep = "keep"
+	shutdownDrop = "drop"
+)
 
 type l2tpSection struct {
 	// Listen are the addresses that LACs call.
@@ -208,6 +217,7 @@ type logSection struct {
 // defaults is a lab on one machine: loopback only, no database.
 func defaults() fileConfig {
 	return fileConfig{
+		Shutdown:   shutdownKeep,
 		Plane:      planeSection{Mode: "userspace", Device: "culvert0"},
 		Subscriber: subscriberSection{Interim: span(10 * time.Minute)},
 		Database:   databaseSection{Durability: "node", MaxWait: span(time.Second), History: span(90 * 24 * time.Hour)},

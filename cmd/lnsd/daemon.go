@@ -28,6 +28,8 @@ const (
 	tunnelsEnd  = 5 * time.Second
 	accountsEnd = 10 * time.Second
 	databaseEnd = 5 * time.Second
+	// keepEnd is for each part of a process whose sessions go on.
+	keepEnd = time.Second
 )
 
 // historyEvery is how often the database's session history is trimmed.
@@ -55,6 +57,8 @@ type daemon struct {
 	ipsec   *ipsec.Manager  // nil where no LAC uses it
 	dynauth *radius.DynAuth // nil where no Disconnect-Requests are taken
 	ops     *ops.Server
+	// drop says that tunnels and sessions end with the process.
+	drop bool
 	// failed gets what ended management before its time.
 	failed chan error
 	// cluster holds the node's part in a cluster, clusterDB its way to the
@@ -107,7 +111,7 @@ func (d *daemon) startStores() error {
 	}
 	d.writer = sessiondb.NewWriter(d.openDatabase, j, opts)
 	d.writer.Start()
-	d.onAbort(func() { d.closing("database", within(databaseEnd, d.writer.Close)) })
+	d.onAbort(func() { d.closing("database", within(d.patience(databaseEnd), d.writer.Close)) })
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { d.maintain(ctx) })
@@ -187,7 +191,7 @@ func (d *daemon) startAAA() error {
 	if n > 0 {
 		d.log.Info("accounting records of an earlier life are on their way", "records", n)
 	}
-	d.onAbort(func() { d.closing("accounting", within(accountsEnd, d.outbox.Close)) })
+	d.onAbort(func() { d.closing("accounting", within(d.patience(accountsEnd), d.outbox.Close)) })
 	return nil
 }
 
@@ -217,6 +221,7 @@ func (d *daemon) startPlane() error {
 	if err := d.prepareIPsec(); err != nil {
 		return err
 	}
+	d.set.plane.Inherited = inherited()
 	cfg := d.set.plane
 	cfg.Log = d.log
 	if d.set.cluster != nil {
@@ -265,6 +270,10 @@ func (d *daemon) startServer() error {
 	}
 	d.server = s
 	d.onAbort(func() {
+		if !d.drop {
+			s.Suspend()
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), tunnelsEnd)
 		defer cancel()
 		s.Shutdown(ctx)
@@ -314,8 +323,20 @@ func (d *daemon) startOps() error {
 	return nil
 }
 
-// stop ends everything in order: management, tunnels and sessions, accounting, stores.
-func (d *daemon) stop() { d.abort() }
+// stop ends everything in order: management, tunnels and sessions where drop is set, accounting, stores.
+func (d *daemon) stop(drop bool) {
+	d.drop = drop
+	d.abort()
+}
+
+// patience is how long a part gets for what the next start could do as well: little when
+// subscribers wait for that.
+func (d *daemon) patience(t time.Duration) time.Duration {
+	if d.drop {
+		return t
+	}
+	return min(t, keepEnd)
+}
 
 func (d *daemon) closing(what string, err error) {
 	if err != nil {

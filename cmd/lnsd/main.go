@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -51,6 +52,7 @@ func (c *configFlag) load() (*settings, error) {
 type runCmd struct {
 	configFlag `embed:""`
 	labFlags   `embed:"" group:"Lab"`
+	Supervise  bool `help:"Stay behind as a parent that keeps sockets open and starts lnsd again when it dies or on SIGUSR2, so that no packet is refused. Where systemd runs lnsd, its file descriptor store does the same."`
 }
 
 // settings are those of the lab, or of the file.
@@ -68,29 +70,48 @@ func (c *runCmd) Run() error {
 		return err
 	}
 	log := newLogger(&set.file.Log, os.Stderr)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
+	if c.Supervise {
+		return supervise(slices.DeleteFunc(slices.Clone(os.Args[1:]), isSupervise), log)
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	d, err := start(set, log)
 	if err != nil {
 		return err
 	}
 	log.Info("serving", "node", set.node, "listen", d.plane.Listeners(), "plane", set.file.Plane.Mode,
 		"socket", set.ops.Socket, "http", d.ops.HTTPAddr(), "version", version)
+	keepFiles(d.plane, set.plane.Inherited, log)
 	notify("READY=1")
+	drop := false
 	select {
-	case <-ctx.Done():
+	case g := <-signals:
+		drop = drops(g, set.file.Shutdown)
 	case err = <-d.failed:
 		err = fmt.Errorf("management: %w", err)
 		log.Error("stopping", "err", err)
 	}
-	stop() // a second signal ends the process at once
+	signal.Stop(signals) // a second signal ends the process at once
 	notify("STOPPING=1")
-	log.Info("stopping: tunnels get StopCCN, sessions their accounting Stop")
+	if drop {
+		log.Info("stopping: tunnels get StopCCN, sessions their accounting Stop")
+	} else {
+		log.Info("stopping: tunnels and sessions go on with the next start")
+	}
 	began := time.Now()
-	d.stop()
+	d.stop(drop)
 	log.Info("stopped", "took", time.Since(began).Round(time.Millisecond))
 	return err
 }
+
+// drops says whether a signal ends tunnels and sessions, or this process alone: SIGTERM as
+// the configuration says, SIGINT always, SIGUSR2 never.
+func drops(g os.Signal, shutdown string) bool {
+	return g == syscall.SIGINT || g == syscall.SIGTERM && shutdown == shutdownDrop
+}
+
+// isSupervise finds the flag in any form that switches it on.
+func isSupervise(arg string) bool { return arg == "--supervise" || arg == "--supervise=true" }
 
 type checkCmd struct {
 	configFlag `embed:""`

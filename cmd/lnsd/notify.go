@@ -1,19 +1,10 @@
 package main
 
-import (
-	"net"
-	"os"
-)
-
 // notify tells systemd the daemon's state ("READY=1", "STOPPING=1"), where it
 // runs under systemd (sd_notify(3)).
 func notify(state string) {
-	path := os.Getenv("NOTIFY_SOCKET")
-	if path == "" {
-		return
-	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
+	c, err := notifySocket()
+	if c == nil || err != nil {
 		return // a service manager that does not listen is not ours to mend
 	}
 	defer c.Close()

@@ -47,6 +47,7 @@ start_radius() {
 start_lnsd() {
 	cat >"$dir/lnsd.yaml" <<-END
 		node: bench
+		shutdown: drop
 		l2tp: {listen: ["10.99.0.1:1701"]}
 		subscriber: {local_address: 10.128.0.1, dns: [10.0.0.1, 10.0.0.2]}
 		lacs: [{name: bench, prefixes: [10.99.0.0/24], secret: secret, auth: [$auth]}]

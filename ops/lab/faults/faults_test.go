@@ -64,9 +64,11 @@ type lab struct {
 	lacs   *proc.Daemon
 	stdin  *os.File // lacsim's
 	lives  int
+	args   []string // more of lnsd's
 }
 
 const config = `node: lns1
+shutdown: drop
 l2tp: {listen: ["127.0.0.1:%d"], shards: 2}
 plane: {mode: memory}
 subscriber: {local_address: 100.64.0.1}
@@ -111,7 +113,8 @@ func (l *lab) start() {
 	l.t.Helper()
 	l.lives++
 	var err error
-	l.lnsd, err = proc.Start(l.dir, fmt.Sprintf("lnsd%d", l.lives), nil, filepath.Join(bin, "lnsd"), "run", "--config", filepath.Join(l.dir, "lnsd.yaml"))
+	l.lnsd, err = proc.Start(l.dir, fmt.Sprintf("lnsd%d", l.lives), nil,
+		append([]string{filepath.Join(bin, "lnsd"), "run", "--config", filepath.Join(l.dir, "lnsd.yaml")}, l.args...)...)
 	must(l.t, err)
 	must(l.t, proc.Await(20*time.Second, 50*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
 }

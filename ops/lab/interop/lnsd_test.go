@@ -34,6 +34,7 @@ const established = "TUNNEL_STATE_ESTABLISHED"
 var disconnectAddr = netip.MustParseAddrPort("127.0.0.1:3799")
 
 const lnsdConfig = `node: lns1
+shutdown: drop
 l2tp:
   listen: ["%[1]s:1701"]
 plane:

@@ -11,6 +11,7 @@ import (
 // lnsConfig is the LNS's file. LACs with a key have one address and those with a
 // certificate any; wholesale LACs of the NAT's address are told by their identities.
 const lnsConfig = `node: lns1
+shutdown: drop
 l2tp:
   listen: ["10.1.0.1:1701"]
   shards: 2

@@ -28,6 +28,7 @@ const (
 
 // lnsdConfig leaves everything at its default that a carrier would leave so.
 const lnsdConfig = `node: lns1
+shutdown: drop
 l2tp:
   listen: ["%[1]s:1701"]
 subscriber:
