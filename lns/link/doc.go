@@ -9,7 +9,7 @@
 //
 // Start begins with LCP, or with what the LAC negotiated already (Proxy).
 // When the peer has said who it is, Effects.Auth asks the owner, who answers
-// with Grant or Deny. IPCP follows; Effects.Up says that it opened. Whatever
+// with Grant or Deny, or for EAP with a Challenge, after which it is asked again. IPCP follows; Effects.Up says that it opened. Whatever
 // ends the link, Effects.Down comes exactly once, with a Reason, and from
 // then on the link ignores everything.
 //
