@@ -2,6 +2,7 @@ package lns
 
 import (
 	"fmt"
+	"time"
 
 	"culvert/lns/dataplane"
 	"culvert/lns/link"
@@ -163,6 +164,15 @@ func (f *tunnelFacts) linkConfig(sequenced bool) *link.Config {
 	less.MRU = mtu
 	f.link.Store(&less)
 	return &less
+}
+
+// patience is how long a tunnel waits for its LAC after a restart of the LNS: not at all, or nearly,
+// where the profile uses IPsec no more.
+func (p *LACProfile) patience() time.Duration {
+	if p.IPsec == nil {
+		return time.Second
+	}
+	return max(p.IPsec.Patience, time.Second)
 }
 
 // applyIPsec makes the key exchange follow the profiles.

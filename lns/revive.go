@@ -417,7 +417,7 @@ func (sh *shard) reviveSA(t *tunnel) {
 	}
 	sh.bind(t, at.sa)
 	if sh.srv.cfg.IPsec == nil || !sh.srv.live(at) {
-		sh.saLost(t, at, SAEnd{Cause: SAEndRestart, Detail: "the LNS was restarted", Patience: max(t.facts.profile.IPsec.Patience, time.Second)})
+		sh.saLost(t, at, SAEnd{Cause: SAEndRestart, Detail: "the LNS was restarted", Patience: t.facts.profile.patience()})
 	}
 }
 

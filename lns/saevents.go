@@ -109,35 +109,9 @@ func (w saWatch) SAGone(sa SA, end SAEnd) {
 	w.srv.tellShards(saGone{&sa, end})
 }
 
-// IKEFailed implements SAHandler.
-func (w saWatch) IKEFailed(f IKEFailure) {
-	w.srv.ikeFailures.add(f.Reason)
-	w.srv.log.Warn("a LAC could not set up its SA", "reason", string(f.Reason), "remote", f.Remote,
-		"profile", f.Profile, "identity", f.Identity, "detail", f.Detail)
-}
-
-// ikeFailures counts failures by reason.
-type ikeFailures struct {
-	mu sync.Mutex
-	n  map[IKEReason]uint64
-}
-
-func (c *ikeFailures) add(r IKEReason) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n == nil {
-		c.n = make(map[IKEReason]uint64)
-	}
-	c.n[r]++
-}
-
-func (c *ikeFailures) addTo(t *Stats) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for r, n := range c.n {
-		t.IKEFailures[string(r)] += n
-	}
-}
+// IKEFailed implements SAHandler. There is no tunnel yet that it could be told of; the key exchange
+// has logged and counted it.
+func (saWatch) IKEFailed(IKEFailure) {}
 
 // tellShards gives every shard a message.
 func (s *Server) tellShards(m message) {

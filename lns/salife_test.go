@@ -202,3 +202,52 @@ func TestSAReplaced(t *testing.T) {
 		})
 	}
 }
+
+// A restart of the LNS leaves SAs alone: tunnels go on in theirs, wait for their LAC where it is
+// gone, and do not take down a node whose profile has changed meanwhile.
+func TestSARestart(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Config, *fakeIPsec)
+		lives  bool
+	}{
+		{"SA there", func(*Config, *fakeIPsec) {}, true},
+		{"SA gone, and back", func(_ *Config, f *fakeIPsec) { delete(f.sas, 1) }, true},
+		{"profile uses no IPsec any more", func(c *Config, f *fakeIPsec) {
+			delete(f.sas, 1)
+			c.LACs[0].IPsec = nil
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			x := newIPsecRig(t, nil)
+			l, call := x.secure(1, 1, "a", "alice")
+			sa, lacs := x.ike.sas[1], x.srv.LACs()
+			x.rig.start(func(cfg *Config) {
+				cfg.IPsec, cfg.LACs = x.ike, lacs
+				c.change(cfg, x.ike)
+			})
+			x.srv.inline = x.onShards
+			x.run(100 * time.Millisecond)
+			if _, there := x.ike.sas[1]; there {
+				x.ike.up(sa) // it tells of every SA that there is
+			} else if c.lives {
+				s := x.plane.Stats().Sent
+				x.plane.InjectCore(ipPacket(lnsAddress.Addr(), call.client.Address(), 100))
+				x.run(5 * time.Second)
+				if x.plane.Stats().Sent != s {
+					t.Error("something left though the SA is gone")
+				}
+				sa.Mark = 5
+				x.ike.up(sa)
+				x.through(l, 5)
+			}
+			x.run(5 * time.Second)
+			if got := x.session("alice") != nil; got != c.lives {
+				t.Fatalf("the session lives: %v, want %v", got, c.lives)
+			}
+			if c.lives && (!x.flows(call) || x.tunnelOf(l).SA.Mark != sa.Mark) {
+				t.Errorf("nothing flows, or not in the SA: %v", x.tunnelOf(l).SA)
+			}
+		})
+	}
+}

@@ -42,9 +42,8 @@ type Server struct {
 	done sync.WaitGroup
 
 	// marks says that each datagram has the mark of its SA.
-	marks       bool
-	saUses      saUses
-	ikeFailures ikeFailures
+	marks  bool
+	saUses saUses
 	// running says that the shards have their goroutines; recovery is what Start found.
 	running  bool
 	recovery Recovery

@@ -22,8 +22,6 @@ type Stats struct {
 	Downs, Rejects map[string]uint64
 	// Dropped counts input that was not acted on, by reason.
 	Dropped map[string]uint64
-	// IKEFailures counts LACs that could not set up their SA, by IKEReason.
-	IKEFailures map[string]uint64
 	// StaleAnswers of AAA came when their session was gone.
 	StaleAnswers uint64
 	// LineErrors counts WAN-Error-Notifys: LACs' reports of errors on subscribers' lines.
@@ -160,12 +158,11 @@ func (s *shardStats) addTo(t *Stats) {
 
 // Stats adds up what the shards have counted.
 func (s *Server) Stats() Stats {
-	t := Stats{Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{}, IKEFailures: map[string]uint64{}}
+	t := Stats{Downs: map[string]uint64{}, Rejects: map[string]uint64{}, Dropped: map[string]uint64{}}
 	parts := make([]shardStats, len(s.shards))
 	s.each(func(sh *shard) { parts[sh.idx] = sh.stats })
 	for i := range parts {
 		parts[i].addTo(&t)
 	}
-	s.ikeFailures.addTo(&t)
 	return t
 }

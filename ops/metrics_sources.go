@@ -97,6 +97,7 @@ func collectPlane(out sink, src *Sources) {
 	out.counter(descPlaneDropped, s.NoSession, "no-session")
 	out.counter(descPlaneDropped, s.Fenced, "fenced")
 	out.counter(descPlaneDropped, s.TooBig, "too-big")
+	out.counter(descPlaneDropped, s.Withheld, "no-sa")
 }
 
 func collectWriter(out sink, src *Sources) {

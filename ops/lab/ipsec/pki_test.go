@@ -76,8 +76,9 @@ func (p *pki) revoked(t *testing.T, list ...identity) string {
 	for _, x := range list {
 		p.revoke = append(p.revoke, x509.RevocationListEntry{SerialNumber: big.NewInt(x.serial), RevocationTime: time.Now().Add(-time.Hour)})
 	}
+	p.serial++ // an old number would be ignored
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(1), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(24 * time.Hour), RevokedCertificateEntries: p.revoke,
+		Number: big.NewInt(p.serial), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(24 * time.Hour), RevokedCertificateEntries: p.revoke,
 	}, p.cert, p.key)
 	must(t, err)
 	return pemText("X509 CRL", der)

@@ -1,0 +1,226 @@
+package ipsec
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// envHelper makes the suite's own program a helper in the guest, which sends what no
+// ordinary tool does.
+const envHelper = "CULVERT_IPSEC_HELPER"
+
+func init() {
+	what := os.Getenv(envHelper)
+	if what == "" {
+		return
+	}
+	var err error
+	switch what {
+	case "udp":
+		err = helpUDP(os.Args[1:])
+	case "ping":
+		err = helpPing(os.Args[1:])
+	case "again":
+		err = helpAgain(os.Args[1:])
+	default:
+		err = fmt.Errorf("no helper %q", what)
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// help runs a helper in a namespace of the guest.
+func (l *lab) help(ns string, limit time.Duration, what, args string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if l.Kind == "uml" {
+		self = "/mnt/old" + self
+	}
+	text, err := l.sh(ns, limit, "%s=%s %s %s", envHelper, what, self, args)
+	return strings.TrimSpace(text), err
+}
+
+// helpUDP sends a datagram and prints the answer, "silence" when there is none in time. From may be
+// an address that this host does not have.
+func helpUDP(args []string) error {
+	f := flag.NewFlagSet("udp", flag.ContinueOnError)
+	from, to := f.String("from", "", ""), f.String("to", "", "")
+	wait := f.Duration("wait", 2*time.Second, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	payload, err := hex.DecodeString(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
+		return errors.Join(e, err)
+	}}
+	c, err := lc.ListenPacket(context.Background(), "udp4", *from)
+	if err != nil {
+		return err
+	}
+	if _, err := c.WriteTo(payload, net.UDPAddrFromAddrPort(netip.MustParseAddrPort(*to))); err != nil {
+		fmt.Println("not sent:", err)
+		return nil
+	}
+	b := make([]byte, 2000)
+	_ = c.SetReadDeadline(time.Now().Add(*wait))
+	n, _, err := c.ReadFrom(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		fmt.Println("silence")
+		return nil
+	}
+	fmt.Println(hex.EncodeToString(b[:n]))
+	return err
+}
+
+// helpAgain sends a packet once more that is in a capture, as it was, from its IP header on.
+func helpAgain(args []string) error {
+	b, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	const file, record, ethernet = 24, 16, 14
+	if len(b) < file+record+ethernet+20 {
+		return fmt.Errorf("%s has no packet", args[0])
+	}
+	n := int(binary.LittleEndian.Uint32(b[file+8:]))
+	packet := b[file+record+ethernet:][:n-ethernet]
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
+	if err != nil {
+		return err
+	}
+	fmt.Println("protocol", packet[9])
+	return unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: [4]byte(packet[16:20])})
+}
+
+// helpPing sends echo requests that may not be fragmented, and prints how many of them were answered,
+// and what a router or this host said of the size: "sent N received N mtu N".
+func helpPing(args []string) error {
+	f := flag.NewFlagSet("ping", flag.ContinueOnError)
+	from, to := f.String("from", "", ""), f.String("to", "", "")
+	size, count := f.Int("size", 100, "octets of the IP packet"), f.Int("count", 1, "")
+	every, wait := f.Duration("every", 200*time.Millisecond, ""), f.Duration("wait", 2*time.Second, "")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)
+	if err != nil {
+		return err
+	}
+	if *from != "" {
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: netip.MustParseAddr(*from).As4()}); err != nil {
+			return err
+		}
+	}
+	// DF, but without the kernel's own memory of path MTUs: a router has to say it each time.
+	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE); err != nil {
+		return err
+	}
+	tv := unix.NsecToTimeval((20 * time.Millisecond).Nanoseconds())
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
+		return err
+	}
+	p := pinger{fd: fd, id: uint16(os.Getpid()), seen: make([]bool, *count)}
+	next := time.Now()
+	for seq := range *count {
+		if err := p.send(netip.MustParseAddr(*to), seq, *size); err != nil {
+			p.mtu = -1
+		}
+		for next = next.Add(*every); time.Now().Before(next); {
+			p.receive()
+		}
+	}
+	for end := time.Now().Add(*wait); p.received < *count && time.Now().Before(end); {
+		p.receive()
+	}
+	fmt.Printf("sent %d received %d mtu %d lost %v\n", *count, p.received, p.mtu, p.lost())
+	return nil
+}
+
+type pinger struct {
+	fd            int
+	id            uint16
+	received, mtu int
+	seen          []bool
+}
+
+func (p *pinger) send(to netip.Addr, seq, size int) error {
+	b := make([]byte, size-20)
+	b[0] = 8
+	binary.BigEndian.PutUint16(b[4:], p.id)
+	binary.BigEndian.PutUint16(b[6:], uint16(seq))
+	sum := uint32(0)
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	sum = sum>>16 + sum&0xffff
+	binary.BigEndian.PutUint16(b[2:], ^uint16(sum+sum>>16))
+	return unix.Sendto(p.fd, b, 0, &unix.SockaddrInet4{Addr: to.As4()})
+}
+
+func (p *pinger) receive() {
+	b := make([]byte, 4000)
+	n, _, err := unix.Recvfrom(p.fd, b, 0)
+	if err != nil || n < 28 {
+		return
+	}
+	t := b[20:n]
+	switch seq := int(binary.BigEndian.Uint16(t[6:])); {
+	case t[0] == 3 && t[1] == 4:
+		p.mtu = seq
+	case t[0] == 0 && binary.BigEndian.Uint16(t[4:]) == p.id && seq < len(p.seen) && !p.seen[seq]:
+		p.seen[seq] = true
+		p.received++
+	}
+}
+
+func (p *pinger) lost() (list []int) {
+	for i, ok := range p.seen {
+		if !ok && len(list) < 20 {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// pinged is what helpPing says.
+type pinged struct{ sent, received, mtu int }
+
+// ping has a namespace send pings with DF.
+func (l *lab) ping(ns string, limit time.Duration, args string, more ...any) (r pinged, text string, err error) {
+	text, err = l.help(ns, limit, "ping", fmt.Sprintf(args, more...))
+	if err == nil {
+		_, err = fmt.Sscanf(text, "sent %d received %d mtu %d", &r.sent, &r.received, &r.mtu)
+	}
+	return r, text, err
+}
+
+// writeTo leaves the table of one of the suite's tests in a folder of its own.
+func (r *report) writeTo(out, name string) error {
+	folder := filepath.Join(out, name)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return r.write(folder)
+}

@@ -1,0 +1,340 @@
+package ipsec
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLife has SAs and tunnels live and die together.
+func TestLife(t *testing.T) {
+	needs(t)
+	l := newLab(t)
+	t.Cleanup(func() {
+		if err := l.report.writeTo(l.out, "life"); err != nil {
+			t.Error(err)
+		}
+	})
+	x, err := l.startLAC("direct", 1701)
+	must(t, err)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *lac)
+	}{
+		{"full-size packets", l.fullSize}, {"operator stops the tunnel", l.operatorStops},
+		{"SA deleted by the LAC", l.deletedByLAC}, {"charon killed", l.charonKilled},
+		{"rekeying", l.rekeying}, {"LAC frozen", l.frozen},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, x) })
+	}
+}
+
+// up has the LAC make an SA and a call.
+func (l *lab) up(r *row, x *lac, c conn) {
+	r.check("up", func() error {
+		if err := x.swan.configure(c); err != nil {
+			return err
+		}
+		if err := x.swan.initiate(c.name); err != nil {
+			return err
+		}
+		return x.dial()
+	})
+}
+
+// clean ends all that a LAC has.
+func (l *lab) clean(t *testing.T, x *lac, c conn) {
+	t.Helper()
+	_ = x.hangUp()
+	x.swan.drop(c.name)
+	must(t, l.noTunnels(30*time.Second))
+}
+
+// noTunnels waits until the LNS has no established tunnel.
+func (l *lab) noTunnels(limit time.Duration) error {
+	return until(limit, func() error {
+		list, err := l.tunnels()
+		if err == nil && len(list) > 0 {
+			err = fmt.Errorf("tunnels are left: %+v", list)
+		}
+		return err
+	})
+}
+
+// flows wants every ping through the call answered.
+func (l *lab) flows() error {
+	p, text, err := l.ping("direct", 40*time.Second, "-to %s -count 5 -every 50ms", coreAddr)
+	if err == nil && p.received != p.sent {
+		err = fmt.Errorf("pings: %s", text)
+	}
+	return err
+}
+
+// fragments counts what the hosts of the lab have fragmented.
+func (l *lab) fragments() (n int, err error) {
+	for _, ns := range []string{"lns", "wan", "direct"} {
+		text, err := l.sh(ns, 10*time.Second, "grep '^Ip:' /proc/net/snmp")
+		if err != nil {
+			return 0, err
+		}
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		names, values := strings.Fields(lines[0]), strings.Fields(lines[1])
+		for i, name := range names {
+			if name == "FragCreates" {
+				v := 0
+				_, _ = fmt.Sscan(values[i], &v)
+				n += v
+			}
+		}
+	}
+	return n, nil
+}
+
+// fullSize sends packets of the size that the subscriber was offered, each way, over a wire of 1,500
+// octets: they arrive in one piece, and what is larger is answered.
+func (l *lab) fullSize(t *testing.T, x *lac) {
+	for _, alg := range []string{"aes128gcm16-ecp256", "aes256-sha256-ecp256", "aes256-sha512-ecp256", "chacha20poly1305-ecp256"} {
+		for _, encap := range []bool{false, true} {
+			c := conn{name: "size", version: 2, psk: sharedKey, esp: alg, encap: encap}
+			t.Run(fmt.Sprintf("%s encap=%v", alg, encap), func(t *testing.T) { l.fullSizeOf(t, x, c) })
+		}
+	}
+}
+
+func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
+	r := l.report.row(t)
+	l.up(r, x, c)
+	defer l.clean(t, x, c)
+	var mtu int
+	var address string
+	r.check("MRU offered", func() error {
+		text, err := l.sh("direct", 10*time.Second, "read pid dev rest < %s/direct/up; cat /sys/class/net/$dev/mtu; echo $rest", dir)
+		if err == nil {
+			_, err = fmt.Sscan(text, &mtu, &address)
+		}
+		return err
+	})
+	r.note = fmt.Sprintf("MTU %d", mtu)
+	before, err := l.fragments()
+	must(t, err)
+	for _, way := range []struct{ name, ns, from, to string }{
+		{"up", "direct", address, coreAddr}, {"down", "lns", coreAddr, address},
+	} {
+		r.check("full size "+way.name, func() error {
+			p, text, err := l.ping(way.ns, 30*time.Second, "-from %s -to %s -size %d -count 3", way.from, way.to, mtu)
+			if err == nil && p.received != 3 {
+				err = fmt.Errorf("packets of %d octets: %s", mtu, text)
+			}
+			return err
+		})
+	}
+	r.check("larger is answered", func() error {
+		p, text, err := l.ping("lns", 30*time.Second, "-from %s -to %s -size %d -count 1 -wait 1s", coreAddr, address, mtu+1)
+		if err == nil && p.mtu != mtu {
+			err = fmt.Errorf("a packet of %d octets: %s", mtu+1, text)
+		}
+		return err
+	})
+	r.check("TCP", func() error { return x.transfer(200_000) })
+	r.check("no fragments", func() error {
+		after, err := l.fragments()
+		if err == nil && after != before {
+			err = fmt.Errorf("%w: %d fragments", errNot, after-before)
+		}
+		return err
+	})
+	// Nor is room given away: the padding apart, a packet of this size fills the wire.
+	r.check("wire filled", func() error {
+		return l.fills(mtu, address)
+	})
+}
+
+// fills captures the largest packet on the wire while a full-size ping passes.
+func (l *lab) fills(mtu int, address string) error {
+	_, err := l.sh("wan", 15*time.Second, `cd %s && rm -f size.pcap && (setsid timeout 20 tcpdump -n -p -c 1 -i lns0 -w size.pcap 'less 1514 and greater 1490 and (esp or udp port 4500)' >tcpdump-size.log 2>&1 </dev/null &); for i in $(seq 50); do grep -q listening tcpdump-size.log && exit 0; sleep 0.1; done; exit 1`, dir)
+	if err != nil {
+		return err
+	}
+	if _, _, err := l.ping("lns", 30*time.Second, "-from %s -to %s -size %d -count 2", coreAddr, address, mtu); err != nil {
+		return err
+	}
+	return until(5*time.Second, func() error {
+		n, err := (&wire{l}).count("size")
+		_ = n
+		text, _ := l.sh("wan", 5*time.Second, "stat -c %%s %s/size.pcap 2>/dev/null || echo 0", dir)
+		if err == nil && (strings.TrimSpace(text) == "0" || strings.TrimSpace(text) == "24") {
+			err = fmt.Errorf("no packet of more than %d octets was on the wire", 1490-14)
+		}
+		return err
+	})
+}
+
+// operatorStops has an operator stop the tunnel: the SA goes with it.
+func (l *lab) operatorStops(t *testing.T, x *lac) {
+	r := l.report.row(t)
+	c := conn{name: "stop", version: 2, psk: sharedKey}
+	l.up(r, x, c)
+	defer l.clean(t, x, c)
+	tun, err := x.tunnel(directAddr)
+	must(t, err)
+	r.check("tunnel stopped", func() error {
+		_, err := l.ctl(fmt.Sprintf("tunnel stop --yes %d", tun.ID))
+		return err
+	})
+	r.check("SA gone", func() error { return l.noSA(60 * time.Second) })
+}
+
+// noSA waits until the LNS's charon and kernel have no SA.
+func (l *lab) noSA(limit time.Duration) error {
+	return until(limit, func() error {
+		text, err := l.charon.swan(10*time.Second, "--list-sas")
+		if err == nil && strings.Contains(text, "ESTABLISHED") {
+			err = fmt.Errorf("charon has %s", text)
+		}
+		if err != nil {
+			return err
+		}
+		text, err = l.sh("lns", 10*time.Second, "ip xfrm state")
+		if err == nil && strings.Contains(text, "proto esp") {
+			err = fmt.Errorf("the kernel has %s", text)
+		}
+		return err
+	})
+}
+
+// deletedByLAC has the LAC take its SA down: tunnel and session go at once, with their cause.
+func (l *lab) deletedByLAC(t *testing.T, x *lac) {
+	r := l.report.row(t)
+	c := conn{name: "delete", version: 2, psk: sharedKey}
+	l.up(r, x, c)
+	defer l.clean(t, x, c)
+	mark := l.mark()
+	r.check("SA deleted", func() error { return x.swan.terminate(c.name) })
+	r.check("session ended", func() error { return l.logged(5*time.Second, mark, "session down", "cause=ipsec-down", "delete") })
+	r.check("tunnel gone", func() error { return l.noTunnels(5 * time.Second) })
+	r.check("Stop accounted", func() error { return l.accounted(20 * time.Second) })
+}
+
+// accounted waits until no accounting record waits for a server.
+func (l *lab) accounted(limit time.Duration) error {
+	return until(limit, func() error {
+		n, err := l.metric("accounting_pending_records")
+		if err == nil && n != 0 {
+			err = fmt.Errorf("%v accounting records wait", n)
+		}
+		return err
+	})
+}
+
+// charonKilled kills the LNS's charon and starts it again: the LAC's dead-peer detection brings a new
+// SA, and the session lives on.
+func (l *lab) charonKilled(t *testing.T, x *lac) {
+	r := l.report.row(t)
+	c := conn{name: "kill", version: 2, psk: sharedKey, more: "dpd_delay = 3s", child: "dpd_action = restart"}
+	l.up(r, x, c)
+	defer l.clean(t, x, c)
+	mark := l.mark()
+	tun, err := x.tunnel(directAddr)
+	must(t, err)
+	r.check("killed", l.charon.kill)
+	r.check("packets flow without charon", l.flows)
+	r.check("charon started", l.charon.start)
+	began := time.Now()
+	r.check("LAC came back", func() error {
+		return until(100*time.Second, func() error {
+			p, text, err := l.ping("direct", 30*time.Second, "-to %s -count 3 -every 50ms -wait 500ms", coreAddr)
+			if err == nil && p.received != 3 {
+				err = fmt.Errorf("pings: %s", text)
+			}
+			if err == nil {
+				err = l.logged(0, mark, "a LAC has moved")
+			}
+			return err
+		})
+	})
+	r.note = fmt.Sprintf("back after %.0f s", time.Since(began).Seconds())
+	r.check("the same session", func() error {
+		now, err := x.tunnel(directAddr)
+		if err == nil && (now.ID != tun.ID || now.Sessions != 1) {
+			err = fmt.Errorf("tunnel %d with %d sessions, was %d", now.ID, now.Sessions, tun.ID)
+		}
+		if e := l.logged(0, mark, "session down"); e == nil && err == nil {
+			err = fmt.Errorf("%w: a session ended", errNot)
+		}
+		return err
+	})
+}
+
+// envRekey is for how long the SA is rekeyed under traffic; 90 s where it says nothing.
+const envRekey = "CULVERT_IPSEC_REKEY"
+
+// rekeying has both ends make new keys again and again, and wants no packet lost.
+func (l *lab) rekeying(t *testing.T, x *lac) {
+	d := 90 * time.Second
+	if s := os.Getenv(envRekey); s != "" {
+		var err error
+		d, err = time.ParseDuration(s)
+		must(t, err)
+	}
+	for _, version := range []int{2, 1} {
+		t.Run(fmt.Sprintf("IKEv%d", version), func(t *testing.T) {
+			r := l.report.row(t)
+			c := conn{name: "rekey", version: version, psk: sharedKey, child: "rekey_time = 20s\n      life_time = 60s\n      rand_time = 0s"}
+			l.up(r, x, c)
+			defer l.clean(t, x, c)
+			tun, err := x.tunnel(directAddr)
+			must(t, err)
+			before, err := l.metric("ipsec_rekeyings")
+			must(t, err)
+			r.check("no packet lost", func() error {
+				p, text, err := l.ping("direct", d+time.Minute, "-to %s -count %d -every 50ms", coreAddr, int(d/(50*time.Millisecond)))
+				if err == nil && p.received != p.sent {
+					err = fmt.Errorf("pings: %s", text)
+				}
+				return err
+			})
+			after, err := l.metric("ipsec_rekeyings")
+			must(t, err)
+			r.note = fmt.Sprintf("%v rekeyings in %v", after-before, d)
+			r.check("rekeyed", func() error {
+				if min := float64(d/(30*time.Second)) - 1; after-before < min {
+					return fmt.Errorf("%v rekeyings in %v, want %v", after-before, d, min)
+				}
+				return nil
+			})
+			r.check("the same tunnel", func() error {
+				now, err := x.tunnel(directAddr)
+				if err == nil && now.ID != tun.ID {
+					err = fmt.Errorf("tunnel %d, was %d", now.ID, tun.ID)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// frozen freezes the LAC with all its daemons: dead-peer detection ends the SA, and with it
+// tunnel and session, long before HELLO would.
+func (l *lab) frozen(t *testing.T, x *lac) {
+	r := l.report.row(t)
+	c := conn{name: "freeze", version: 2, psk: sharedKey}
+	l.up(r, x, c)
+	mark := l.mark()
+	signal := func(s string) func() error {
+		return func() error {
+			_, err := l.Run(10*time.Second, "kill -"+s+" $(ip netns pids direct)")
+			return err
+		}
+	}
+	r.check("frozen", signal("STOP"))
+	began := time.Now()
+	// 4 s of silence, then a request and three retransmissions in 1 + 1.4 + 2 + 2.7 s.
+	r.check("session ended", func() error { return l.logged(25*time.Second, mark, "session down", "cause=ipsec-down", "dpd") })
+	r.note = fmt.Sprintf("after %.0f s", time.Since(began).Seconds())
+	r.check("SA gone", func() error { return l.noSA(5 * time.Second) })
+	r.check("tunnel gone", func() error { return l.noTunnels(5 * time.Second) })
+	r.check("Stop accounted", func() error { return l.accounted(20 * time.Second) })
+	r.check("thawed", signal("CONT"))
+}
