@@ -32,6 +32,8 @@ type client struct {
 	proof       string
 	failure     string
 	serverProof bool
+	// answered is the last MD5-Challenge of EAP that it answered since LCP opened.
+	answered *ppp.EAP
 }
 
 func newClient(rnd *rand.Rand, m Method) *client {
@@ -87,7 +89,7 @@ func (c *client) stepLCP(now time.Duration, e ppp.Event, in, refusal ppp.Packet)
 	acts := c.lcp.Step(now, &c.lim, e)
 	if acts&ppp.TLD != 0 {
 		c.ipcp.Step(now, &c.lim, ppp.Down)
-		c.authed, c.authAt, c.up = false, 0, false
+		c.authed, c.authAt, c.up, c.answered = false, 0, false, nil
 	}
 	if acts&ppp.SCR != 0 {
 		c.frame(ppp.ProtocolLCP, ppp.AppendPacket(nil, ppp.ConfigureRequest, c.lcp.ID(), c.lcpOptions()))
@@ -161,7 +163,12 @@ func (c *client) receive(now time.Duration, b []byte) {
 		c.verdict(now, p.Code == ppp.PAPAck, string(ppp.ParsePAPMessage(p.Data)))
 	case ppp.ProtocolCHAP:
 		c.receiveCHAP(now, p)
+	case ppp.ProtocolEAP:
+		c.receiveEAP(now, f.Payload)
 	case ppp.ProtocolIPCP:
+		if c.answered != nil {
+			c.verdict(now, true, "") // the Success may be lost (RFC 3748 section 4.2)
+		}
 		if c.authed {
 			c.receiveIPCP(now, p)
 		}
@@ -220,6 +227,24 @@ func (c *client) receiveCHAP(now time.Duration, p ppp.Packet) {
 	case ppp.CHAPSuccess, ppp.CHAPFailure:
 		c.serverProof = c.proof == string(p.Data)
 		c.verdict(now, p.Code == ppp.CHAPSuccess, string(p.Data))
+	}
+}
+
+// receiveEAP answers by MD5-Challenge.
+func (c *client) receiveEAP(now time.Duration, b []byte) {
+	p, err := ppp.ParseEAP(b)
+	switch {
+	case err != nil:
+		panic(err)
+	case c.lcp.State() != ppp.Opened:
+	case p.Code == ppp.EAPRequest && p.Type == ppp.EAPIdentity:
+		c.frame(ppp.ProtocolEAP, ppp.AppendEAP(nil, ppp.EAPResponse, p.ID, p.Type, []byte(c.user)))
+	case p.Code == ppp.EAPRequest && p.Type == ppp.EAPMD5:
+		c.answered = &p
+		sum := ppp.CHAPMD5(p.ID, c.password, p.Data[1:])
+		c.frame(ppp.ProtocolEAP, ppp.AppendEAP(nil, ppp.EAPResponse, p.ID, p.Type, append([]byte{16}, sum[:]...)))
+	case c.answered != nil && p.ID == c.answered.ID:
+		c.verdict(now, p.Code == ppp.EAPSuccess, "EAP")
 	}
 }
 

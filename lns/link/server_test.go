@@ -66,6 +66,9 @@ func (s *server) decide(now time.Duration) {
 		challenge := [16]byte(c.Challenge)
 		ok = err == nil && mschap.NTResponse(challenge, r.PeerChallenge, c.User, s.password) == r.NTResponse
 		message = mschap.AuthenticatorResponse(challenge, r.PeerChallenge, r.NTResponse, c.User, s.password)
+	case MethodEAP:
+		s.decideEAP(now, c)
+		return
 	case MethodNone:
 		ok = true
 	}
@@ -73,6 +76,37 @@ func (s *server) decide(now time.Duration) {
 		s.link.Grant(now, s.net, message, s.fx)
 	} else {
 		s.link.Deny(now, "no such user", s.fx)
+	}
+}
+
+// eapChallenges is how many challenges the server wants answered.
+const eapChallenges = 3
+
+// decideEAP challenges some times, by what its State says, and ignores a Response now and then.
+func (s *server) decideEAP(now time.Duration, c *Credentials) {
+	p, err := ppp.ParseEAP(c.EAP.Packet)
+	if err != nil || p.Code != ppp.EAPResponse || p.ID != c.ID || c.User == "" {
+		panic("the link hands over no Response")
+	}
+	round, challenge := byte(0), []byte("challenge")
+	if c.EAP.State != nil {
+		round = c.EAP.State[0]
+		sum := ppp.CHAPMD5(p.ID, s.password, challenge)
+		if p.Type != ppp.EAPMD5 || !bytes.Equal(p.Data[1:], sum[:]) {
+			s.link.Deny(now, string(ppp.AppendEAPResult(nil, ppp.EAPFailure, p.ID)), s.fx)
+			return
+		}
+	}
+	if round == eapChallenges {
+		s.link.Grant(now, s.net, string(ppp.AppendEAPResult(nil, ppp.EAPSuccess, p.ID)), s.fx)
+		return
+	}
+	again := Challenge{Packet: ppp.AppendEAP(nil, ppp.EAPRequest, p.ID+1, ppp.EAPMD5, append([]byte{9}, challenge...)), State: []byte{round + 1}}
+	if round > 0 && s.asked%4 == 0 {
+		again = Challenge{Packet: ppp.AppendEAP(nil, ppp.EAPRequest, p.ID, ppp.EAPMD5, append([]byte{9}, challenge...)), State: []byte{round}, Ignored: true}
+	}
+	if err := s.link.Challenge(now, &again, s.fx); err != nil {
+		panic(err)
 	}
 }
 

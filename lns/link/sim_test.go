@@ -126,8 +126,8 @@ func testConfig(t testing.TB, methods ...Method) *Config {
 }
 
 func TestBackToBack(t *testing.T) {
-	all := []Method{MethodCHAP, MethodMSCHAPv2, MethodPAP}
-	for _, m := range []Method{MethodNone, MethodPAP, MethodCHAP, MethodMSCHAPv2} {
+	all := []Method{MethodCHAP, MethodMSCHAPv2, MethodPAP, MethodEAP}
+	for _, m := range []Method{MethodNone, MethodPAP, MethodCHAP, MethodMSCHAPv2, MethodEAP} {
 		t.Run(m.String(), func(t *testing.T) {
 			methods := all
 			if m == MethodNone {
@@ -155,12 +155,12 @@ func TestBackToBack(t *testing.T) {
 // Under loss, duplication, delay and reordering every link comes up, or ends once
 // with a reason; most come up.
 func TestBackToBackUnderLoss(t *testing.T) {
-	methods := []Method{MethodPAP, MethodCHAP, MethodMSCHAPv2}
+	methods := []Method{MethodPAP, MethodCHAP, MethodMSCHAPv2, MethodEAP}
 	up := 0
-	const seeds = 3000
+	const seeds = 4000
 	for seed := range uint64(seeds) {
-		m := methods[seed%3]
-		x := newSim(seed, testConfig(t, MethodMSCHAPv2, MethodCHAP, MethodPAP), m)
+		m := methods[seed%4]
+		x := newSim(seed, testConfig(t, MethodMSCHAPv2, MethodCHAP, MethodPAP, MethodEAP), m)
 		x.loss, x.dup = 0.2, 0.1
 		x.delay, x.jitter = time.Duration(x.rnd.Int64N(int64(400*time.Millisecond))), 50*time.Millisecond
 		ended := func() bool { return x.bothUp() || x.s.link.Phase() == PhaseDown }
