@@ -1,6 +1,8 @@
 package lns
 
 import (
+	"hash/fnv"
+	"io"
 	"time"
 
 	"culvert/aaa"
@@ -34,10 +36,17 @@ func (sh *shard) linkUp(s *session, sent int) {
 	s.setup = nil
 }
 
+// planeID names a session for the plane's counters, over the lives of processes.
+func planeID(acctSessionID string) uint64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, acctSessionID)
+	return max(h.Sum64(), 1)
+}
+
 // planeSession is what the plane has to know of s.
 func (sh *shard) planeSession(s *session) dataplane.Session {
 	p := dataplane.Session{
-		Key: s.key, PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
+		Key: s.key, ID: planeID(s.who.AcctSessionID), PeerTunnel: s.facts.peerID, PeerSession: s.peerID,
 		SendAddress: !s.link.ACFC(), CompressProtocol: s.link.PFC(),
 		Sequence: s.planeSequence(),
 		Address:  s.address, Routes: s.terms.routes, MTU: s.link.MTU(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -221,8 +222,14 @@ func (d *daemon) startPlane() error {
 	if err := d.prepareIPsec(); err != nil {
 		return err
 	}
+	counters, err := dataplane.OpenCounters(filepath.Clean(d.set.file.Journal.Dir)+".counters", d.log)
+	if err != nil {
+		return err
+	}
+	d.onAbort(func() { d.closing("counters", counters.Close()) })
 	d.set.plane.Inherited = inherited()
 	cfg := d.set.plane
+	cfg.Counters = counters
 	cfg.Log = d.log
 	if d.set.cluster != nil {
 		d.fence = fenceFor(cfg.Listen)

@@ -63,6 +63,8 @@ type Config struct {
 	// Fence, where set, bounds until when each of Listen is answered for; the
 	// addresses need not be this host's when the plane is made (IP_FREEBIND).
 	Fence *Fence
+	// Counters, where set, keeps what sessions have counted over the death of the process.
+	Counters *CounterFile
 	// Inherited are files that Files of an earlier process has given to who keeps them. New
 	// uses those that fit, all of an address or device or none, and closes the others.
 	Inherited []File

@@ -116,8 +116,8 @@ func (d *downstream) emit(s *session, buf []byte, off int, packet []byte, size i
 
 // send puts the headers before the n octets at buf[off:] and gathers the datagram.
 func (d *downstream) send(s *session, buf []byte, off, n int) {
-	s.outPackets.Add(1)
-	s.outOctets.Add(uint64(n))
+	s.count.outPackets.Add(1)
+	s.count.outOctets.Add(uint64(n))
 	at := s.putHeader(buf, off)
 	to := s.peer.Load()
 	d.out = append(d.out, Datagram{

@@ -45,6 +45,8 @@ type Session struct {
 	IgnoreDF bool
 	// MSS clamps TCP's maximum segment size both ways; 0 leaves it alone.
 	MSS uint16
+	// ID names the session over the lives of processes, for a CounterFile; 0 is none.
+	ID uint64
 	// Counted is where the counters of a key that the plane does not know begin.
 	Counted Counters
 }

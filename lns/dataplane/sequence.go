@@ -44,7 +44,8 @@ func (c SequenceConfig) Validate() error {
 // A session without sequencing has none, and pays nothing.
 type Sequence struct {
 	config SequenceConfig
-	next   atomic.Uint32
+	next   atomic.Pointer[atomic.Uint32] // own, or where it survives the process
+	own    atomic.Uint32
 	on     atomic.Bool
 
 	late, lost, reordered atomic.Uint64
@@ -72,6 +73,7 @@ type slotAhead struct {
 // sent has numbers to begin with.
 func NewSequence(c SequenceConfig, on bool) *Sequence {
 	q := &Sequence{config: c}
+	q.next.Store(&q.own)
 	q.on.Store(on)
 	return q
 }
@@ -88,10 +90,25 @@ func (q *Sequence) Number(on bool) {
 func (q *Sequence) Numbered() bool { return q.on.Load() }
 
 // Resume lets what is sent go on with the number next, where another process has sent before.
-func (q *Sequence) Resume(next uint16) { q.next.Store(uint32(next)) }
+func (q *Sequence) Resume(next uint16) { q.next.Load().Store(uint32(next)) }
+
+// bind has the numbers taken where they survive. found says that there is one of an
+// earlier process, which is the one to go on with.
+func (q *Sequence) bind(c *counts, found bool) {
+	if !found {
+		c.ns.Store(q.next.Load().Load())
+	}
+	q.next.Store(&c.ns)
+}
+
+// unbind goes on without that.
+func (q *Sequence) unbind() {
+	q.own.Store(q.next.Load().Load())
+	q.next.Store(&q.own)
+}
 
 // Take takes the number of the next data message to be sent.
-func (q *Sequence) Take() uint16 { return uint16(q.next.Add(1) - 1) }
+func (q *Sequence) Take() uint16 { return uint16(q.next.Load().Add(1) - 1) }
 
 // Accept says whether a message with this number, which the plane has not seen, is
 // to be acted on: else it is a duplicate, or late.

@@ -7,8 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// session is what forwarding needs for one session, in two cache lines: the
-// first is all that a packet from the subscriber touches.
+// session is what forwarding needs for one session, in a cache line; what it counts is in another.
 type session struct {
 	// key never changes.
 	key uint64
@@ -21,12 +20,11 @@ type session struct {
 	host   atomic.Uint64 // Address in the upper half, flags in the lower
 	routes atomic.Pointer[[]prefix4]
 
-	// Counted by the forwarding goroutines.
-	inPackets, inOctets, spoofed atomic.Uint64
+	sequence atomic.Pointer[Sequence]
 
-	outPackets, outOctets atomic.Uint64
-	sequence              atomic.Pointer[Sequence]
-	_                     [40]byte
+	// count never changes; the forwarding goroutines count in it.
+	count *counts
+	_     [8]byte
 }
 
 // Flags in the lower half of session.host.
@@ -116,23 +114,6 @@ func (s *session) owns(a uint32) bool {
 		}
 	}
 	return false
-}
-
-// count sets the counters of a session that no packet can meet yet.
-func (s *session) count(c *Counters) {
-	s.inOctets.Store(c.InOctets)
-	s.inPackets.Store(c.InPackets)
-	s.outOctets.Store(c.OutOctets)
-	s.outPackets.Store(c.OutPackets)
-	s.spoofed.Store(c.Spoofed)
-}
-
-func (s *session) counters() Counters {
-	return Counters{
-		InOctets: s.inOctets.Load(), InPackets: s.inPackets.Load(),
-		OutOctets: s.outOctets.Load(), OutPackets: s.outPackets.Load(),
-		Spoofed: s.spoofed.Load(),
-	}
 }
 
 // table finds sessions by key: open addressing with linear probing, at most

@@ -84,14 +84,14 @@ func (p *userspace) forward(u *upstream, s *session, d *Datagram, h *l2tp.Header
 		return
 	}
 	if !s.owns(source(packet)) {
-		s.spoofed.Add(1)
+		s.count.spoofed.Add(1)
 		return
 	}
 	if mss := s.mss(); mss != 0 {
 		clampMSS(packet, size, mss)
 	}
-	s.inPackets.Add(1)
-	s.inOctets.Add(uint64(len(packet)))
+	s.count.inPackets.Add(1)
+	s.count.inOctets.Add(uint64(len(packet)))
 	// The packet stays where it is in the datagram: what is before it is room.
 	off := h.Size() + int(h.Offset) + at
 	u.packets = append(u.packets, Packet{Buf: d.B[:off+len(packet)], Off: off})

@@ -101,6 +101,7 @@ func (p *userspace) Start(h Handler) error {
 	}
 	p.started = true
 	p.handler = h
+	p.config.Counters.settle()
 	if err := p.transport.Start(p.receive); err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func (p *userspace) add(v *Session) {
 		before, oldPeer = s.prefixes(), s.peer.Load()
 	} else {
 		s = &session{key: key}
-		s.count(&v.Counted)
+		s.count = p.counted(v)
 	}
 	p.follow(s, v.Sequence)
 	s.set(v, p.takePeer(peerKey{v.Peer, v.Mark}))
@@ -179,6 +180,25 @@ func (p *userspace) add(v *Session) {
 	if oldPeer == nil {
 		p.sessions.put(s)
 	}
+}
+
+// counted is where a session that is new to the plane counts. Under mu.
+func (p *userspace) counted(v *Session) *counts {
+	c, found := p.config.Counters.take(v.ID, &v.Counted)
+	if v.Sequence != nil {
+		v.Sequence.bind(c, found)
+	}
+	return c
+}
+
+// uncount takes the counters of a session that goes. Under mu.
+func (p *userspace) uncount(s *session) Counters {
+	if q := s.sequence.Load(); q != nil {
+		q.unbind()
+	}
+	v := s.count.get()
+	p.config.Counters.give(s.count)
+	return v
 }
 
 // route gives s the prefixes after in place of those before. Where nothing changes no
@@ -213,7 +233,7 @@ func (p *userspace) Remove(keys []Key, out []Counters) {
 		}
 		p.dropPeer(s.peer.Load())
 		p.follow(s, nil)
-		out[i] = s.counters()
+		out[i] = p.uncount(s)
 	}
 	p.mu.Unlock()
 	p.router.wake()
@@ -243,7 +263,7 @@ func (p *userspace) Counters(keys []Key, out []Counters) {
 	for i, k := range keys {
 		out[i] = Counters{}
 		if s := p.sessions.get(k.pack()); s != nil {
-			out[i] = s.counters()
+			out[i] = s.count.get()
 		}
 	}
 }
