@@ -85,7 +85,7 @@ func TestQuirk13WrongProxyLCP(t *testing.T) {
 		again          bool // the subscriber sees LCP again
 	}{
 		"good":                          {good, []byte{1, 4, 5, 0xd4, 5, 6, 9, 9, 9, 9}, false},
-		"an MRU larger than ours":       {slices.Concat([]byte{1, 4, 8, 0}, pap, magic), nil, true},
+		"an MRU larger than ours":       {slices.Concat([]byte{1, 4, 8, 0}, pap, magic), []byte{}, true},
 		"no magic number":               {pap, []byte{}, false},
 		"an ACCM":                       {slices.Concat(good, []byte{2, 6, 0, 0, 0, 0}), []byte{2, 6, 0, 10, 0, 0}, false},
 		"cut off":                       {good[:7], []byte{}, true},

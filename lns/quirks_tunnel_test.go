@@ -304,7 +304,7 @@ func TestQuirk19HostNames(t *testing.T) {
 	for _, host := range []string{"", "x", "abc", "four", strings.Repeat("h", 255), "\xff\x00\n"} {
 		for _, vendor := range []string{"", "v"} {
 			r := newRig(t, func(c *Config) {
-				c.LACs = append(c.LACs, testProfile("by-name", func(p *LACProfile) { p.HostNames, p.Secret = []string{host}, "other" }))
+				c.LACs = append(c.LACs, testProfile("zz-by-name", func(p *LACProfile) { p.HostNames, p.Secret = []string{host}, "other" }))
 			})
 			r.mangle = func(b []byte) []byte { return withName(withName(b, 7, host), 8, vendor) }
 			l := r.lacWith("198.51.100.1:1701", lacConfig())
@@ -369,6 +369,12 @@ func TestQuirk21DisorderedControl(t *testing.T) {
 	}
 	if !slices.Equal(order[:1], []uint16{100}) {
 		t.Errorf("the first answer was to call %v", order)
+	}
+	acks := w.acks
+	r.plane.Inject(0, l.address, held[2])
+	r.run(wheelTick)
+	if w.acks != acks+1 {
+		t.Errorf("a message that came again was acknowledged %d times", w.acks-acks)
 	}
 	if r.stats().Dropped["control"] == 0 {
 		t.Error("what was beyond the window was not counted")

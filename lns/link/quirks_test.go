@@ -11,16 +11,32 @@ import (
 func TestQuirk14LCPRestarts(t *testing.T) {
 	request := frameOf(ppp.ProtocolLCP, ppp.AppendPacket(nil, ppp.ConfigureRequest, 77, ppp.AppendOption(nil, ppp.OptionMagic, []byte{9, 9, 9, 9})))
 	t.Run("while AAA thinks", func(t *testing.T) {
-		x := newSim(3, testConfig(t, MethodPAP), MethodPAP)
-		x.s.delay = time.Hour
-		if !x.run(10*time.Second, func() bool { return x.s.link.Phase() == PhaseAuthenticating && x.s.link.auth == authPending }) {
-			t.Fatal("AAA was not asked")
-		}
-		l, serial := &x.s.link, x.s.link.serial
+		var l Link
 		fx := NewEffects(0)
-		l.Receive(11*time.Second, request, fx)
-		if l.Phase() != PhaseLCP || l.Awaits(serial) || len(fx.Frames) == 0 {
-			t.Errorf("phase %v, awaits the old answer %v, %d frames", l.Phase(), l.Awaits(serial), len(fx.Frames))
+		l.Start(0, testConfig(t, MethodPAP), seeded(1), nil, fx)
+		ask := func(id uint8) uint16 {
+			t.Helper()
+			ack := append([]byte(nil), fx.Frames[0]...)
+			ack[4] = byte(ppp.ConfigureAck)
+			l.Receive(0, ack, fx)
+			if id == 1 {
+				l.Receive(0, request, fx)
+			}
+			fx.Reset()
+			l.Receive(0, frameOf(ppp.ProtocolPAP, ppp.AppendPAPRequest(nil, id, "alice", "secret")), fx)
+			if fx.Auth == nil || !l.Awaits(fx.Auth.Serial) {
+				t.Fatalf("AAA was not asked; phase %v", l.Phase())
+			}
+			return fx.Auth.Serial
+		}
+		first := ask(1)
+		fx.Reset()
+		l.Receive(time.Second, request, fx)
+		if l.Phase() != PhaseLCP || l.Awaits(first) || len(fx.Frames) == 0 {
+			t.Fatalf("phase %v, awaits the old answer %v, %d frames", l.Phase(), l.Awaits(first), len(fx.Frames))
+		}
+		if second := ask(2); l.Awaits(first) || !l.Awaits(second) {
+			t.Error("the answer to the first question would be taken for the second")
 		}
 	})
 	t.Run("when up", func(t *testing.T) {
