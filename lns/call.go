@@ -32,7 +32,9 @@ func (c *callTable) add(id uint16, ref callRef) {
 		c.ours, c.byPeer = make(map[uint16]callRef), make(map[uint16]uint16)
 	}
 	c.ours[id] = ref
-	c.byPeer[ref.peerID] = id
+	if ref.peerID != 0 { // else it is an outgoing call that the LAC has not answered yet
+		c.byPeer[ref.peerID] = id
+	}
 }
 
 // remove forgets a call; its id waits before it is used again.
@@ -85,6 +87,9 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 	}
 	if e.Message.Type == l2tp.MessageCDN {
 		sh.lacCleared(t, id)
+	}
+	if e.Message.Type == l2tp.MessageOCRP {
+		sh.replied(t, id, &e.Message)
 	}
 	m := e.Message.Clone()
 	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), callMessage{t.facts, id, &m})

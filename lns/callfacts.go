@@ -13,6 +13,8 @@ type callFacts struct {
 	async bool
 	// speeds: the LAC reports when the line's speed changes (RFC 5515).
 	speeds bool
+	// outgoing: the LNS asked for the call.
+	outgoing bool
 	// errors are the LAC's latest, from WEN; wens counts how often it told.
 	errors l2tp.CallErrors
 	wens   uint64
@@ -30,6 +32,7 @@ func (s *session) callFacts() *callFacts {
 const (
 	keptAsync = 1 << iota
 	keptSpeeds
+	keptOutgoing
 )
 
 // kept is what a restart needs of f, which may be nil.
@@ -40,6 +43,9 @@ func (f *callFacts) kept() (bits uint8) {
 	if f != nil && f.speeds {
 		bits |= keptSpeeds
 	}
+	if f != nil && f.outgoing {
+		bits |= keptOutgoing
+	}
 	return bits
 }
 
@@ -48,7 +54,7 @@ func revivedFacts(bits uint8) *callFacts {
 	if bits == 0 {
 		return nil
 	}
-	return &callFacts{async: bits&keptAsync != 0, speeds: bits&keptSpeeds != 0}
+	return &callFacts{async: bits&keptAsync != 0, speeds: bits&keptSpeeds != 0, outgoing: bits&keptOutgoing != 0}
 }
 
 // learn takes from an ICRQ, ICCN or OCCN what few LACs tell. Its identity is not

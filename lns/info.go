@@ -44,6 +44,8 @@ type SessionInfo struct {
 	CallingStation string
 	CalledStation  string
 	ConnectInfo    string
+	// Outgoing says that the LNS asked for the call.
+	Outgoing bool
 	// PrivateGroup is the Private Group ID AVP; Line what the LAC tells of the access
 	// line and CallErrors what went wrong on it, nil where it tells nothing.
 	PrivateGroup   string

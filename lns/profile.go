@@ -47,6 +47,9 @@ type LACProfile struct {
 	AcceptUnknownMandatory bool
 	// FloatPeer lets the LAC's address and port change while the tunnel lives.
 	FloatPeer bool
+	// Address is where the LAC listens, for tunnels that are opened from here because an outgoing
+	// call wants one; the zero value opens none.
+	Address netip.AddrPort `json:",omitzero"`
 	// PoolByGroup takes the address of a call with a Private Group ID from the pool of that name,
 	// where the grant names no pool.
 	PoolByGroup bool `json:",omitempty"`
@@ -124,6 +127,9 @@ func (p *LACProfile) Validate() error {
 	}
 	if _, err := regexp.Compile(p.LinePattern); err != nil {
 		bad("line_pattern: %q is no regular expression: %w; write one such as ^line (\\d+)", p.LinePattern, err)
+	}
+	if err := checkAddress(p.Address); err != nil {
+		errs = append(errs, err)
 	}
 	if p.HideAVPs && p.Secret == "" {
 		bad("hide_avps: AVPs are hidden with the tunnel's secret; give a secret, or do not hide them")

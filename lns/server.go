@@ -36,6 +36,8 @@ type Server struct {
 	sessions  atomic.Int64  // all sessions, setting up included
 	lastOwner atomic.Uint64 // numbers sessions within the epoch
 	lastSeq   atomic.Uint64 // numbers accounting records
+	// lastSerial numbers outgoing calls (Call Serial Number).
+	lastSerial atomic.Uint32
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc

@@ -117,6 +117,9 @@ func (m callMessage) deliver(sh *shard) {
 	}
 	fx := &l2tp.CallEffects{}
 	s.setup.call.Receive(m.m, nil, fx)
+	if s.peerID == 0 {
+		s.peerID = s.setup.call.PeerID() // of an OCRP
+	}
 	sh.callEffects(s, fx)
 	if fx.Up {
 		sh.connected(s, m.m)

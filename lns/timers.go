@@ -65,7 +65,7 @@ func (sh *shard) setTimer(s *session) {
 // expire does what a session's deadlines ask for.
 func (s *session) expire(sh *shard) {
 	if s.state == stateDialling {
-		sh.end(s, CauseSetupTimeout, "no ICCN came")
+		sh.end(s, CauseSetupTimeout, s.unconnected())
 		return
 	}
 	if s.state == stateUp {
@@ -81,6 +81,14 @@ func (s *session) expire(sh *shard) {
 		}
 	}
 	sh.linkStep(s, func(fx *link.Effects) { s.link.Tick(sh.now, fx) })
+}
+
+// unconnected says what a session that is dialling waited for in vain.
+func (s *session) unconnected() string {
+	if s.outgoing() {
+		return "no OCCN came: nobody has answered"
+	}
+	return "no ICCN came"
 }
 
 // isIdle says whether nothing has passed since idle was set, and sets it anew if something has.

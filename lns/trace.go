@@ -100,8 +100,15 @@ func (sh *shard) traceCall(s *session, m *l2tp.Message) {
 	if sh.traces.limit == 0 {
 		return
 	}
-	s.trace.Begin(sh.now, sh.traces.buffer())
+	sh.traceBegin(s)
 	sh.traceMessage(s, trace.Received, m)
+}
+
+// traceBegin begins a session's log.
+func (sh *shard) traceBegin(s *session) {
+	if sh.traces.limit != 0 {
+		s.trace.Begin(sh.now, sh.traces.buffer())
+	}
 }
 
 // traceMessage records a control message of a call.

@@ -53,6 +53,8 @@ type tunnel struct {
 	// says that more has changed than kept, which is what the journal has.
 	touched, stale bool
 	kept           keptNumbers
+	// waiting are outgoing calls that are placed when the tunnel is up.
+	waiting []*placing
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
 }
@@ -191,6 +193,7 @@ func (sh *shard) tunnelUp(t *tunnel, sent int) {
 	at := f.peer.Load()
 	sh.log.Info("tunnel up", append([]any{"tunnel", f.id, "lac", *at, "profile", f.profile.Name, "host_name", f.peerName, "protected", at.sa != nil}, at.logSA()...)...)
 	sh.tunnelEventFor(t, EventTunnelUp, "", "")
+	sh.placeWaiting(t)
 }
 
 // assignmentOf names a tunnel for AAA.
@@ -223,6 +226,7 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 // end: the reason for watchers, the result as the LAC was or would have been told.
 func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result string) {
 	t.down = true
+	t.failWaiting(reason + ", " + result)
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {
 			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause, detail: detail})

@@ -60,7 +60,7 @@ func (sh *shard) info(s *session) SessionInfo {
 		PeerTunnel: f.peerID, PeerSession: s.peerID, Profile: f.profile.Name, User: w.User, State: s.stateName(),
 		Method: s.method, Address: s.address, CallingStation: w.CallingStation, CalledStation: w.CalledStation,
 		ConnectInfo: w.ConnectInfo, CallSerial: s.serial, MRU: f.profile.MRU, Sequencing: s.sequencingInfo(),
-		PrivateGroup: w.PrivateGroup, Line: w.Line, CallErrors: s.callErrors(),
+		Outgoing: s.outgoing(), PrivateGroup: w.PrivateGroup, Line: w.Line, CallErrors: s.callErrors(),
 	}
 	if s.terms != nil {
 		i.Routes = s.terms.routes
