@@ -85,6 +85,7 @@ func sessionProto(s *lns.SessionInfo) *culvertv1.Session {
 			Required: q.Required, Numbered: q.Numbered, Late: q.Late, Lost: q.Lost, Reordered: q.Reordered,
 		}
 	}
+	p.Outgoing = s.Outgoing
 	p.PrivateGroup, p.AccessLine, p.CallErrors = text(s.PrivateGroup), lineProto(s.Line), errorsProto(s.CallErrors)
 	for _, r := range s.Routes {
 		p.Routes = append(p.Routes, r.String())

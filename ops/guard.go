@@ -30,6 +30,7 @@ var methodRoles = map[string]Role{
 	culvertv1.SessionService_WatchEvents_FullMethodName:        RoleViewer,
 	culvertv1.SessionService_TraceSessions_FullMethodName:      RoleViewer,
 	culvertv1.SessionService_DisconnectSessions_FullMethodName: RoleOperator,
+	culvertv1.SessionService_PlaceCall_FullMethodName:          RoleOperator,
 	culvertv1.SessionService_RequestSpeed_FullMethodName:       RoleOperator,
 	culvertv1.NodeService_GetStatus_FullMethodName:             RoleViewer,
 	culvertv1.NodeService_Drain_FullMethodName:                 RoleOperator,

@@ -48,8 +48,8 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
 		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
-		Proxy:       proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
-		PoolByGroup: p.PoolByGroup, HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
+		Proxy:   proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		Address: addrPort(p.Address), PoolByGroup: p.PoolByGroup, HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
 		LinePattern: p.LinePattern, IgnoreDf: p.IgnoreDF,
 		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
 	}
@@ -108,6 +108,7 @@ var lacFields = []lacField{
 		return nil
 	}},
 	{"float_peer", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.FloatPeer = l.GetFloatPeer(); return nil }},
+	{"address", setAddress},
 	{"pool_by_group", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.PoolByGroup = l.GetPoolByGroup(); return nil }},
 	{"hide_avps", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.HideAVPs = l.GetHideAvps(); return nil }},
 	{"line_pattern", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.LinePattern = l.GetLinePattern(); return nil }},
@@ -178,6 +179,25 @@ func setProxy(p *lns.LACProfile, l *culvertv1.LAC) error {
 		}
 	}
 	return invalid("lac.proxy: %v is none of ACCEPT, ON_MISMATCH, STRICT, ALWAYS", l.GetProxy())
+}
+
+// setAddress takes an address without a port for one with L2TP's.
+func setAddress(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Address = netip.AddrPort{}
+	s := l.GetAddress()
+	if s == "" {
+		return nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		p.Address = netip.AddrPortFrom(a, l2tp.Port)
+		return nil
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return invalid("lac.address: %q is no address and port such as 198.51.100.7:1701", s)
+	}
+	p.Address = a
+	return nil
 }
 
 func setSequencing(p *lns.LACProfile, l *culvertv1.LAC) error {

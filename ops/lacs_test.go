@@ -2,6 +2,7 @@ package ops
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -158,7 +159,7 @@ func TestLACRoundTrip(t *testing.T) {
 	p := lns.LACProfile{
 		Name: "x", HostNames: []string{"a", "b"}, LocalName: "me", Window: 7, Hello: 3 * time.Second, MRU: 1400,
 		Auth: []string{"eap", "mschapv2", "pap"}, Proxy: "strict", EchoInterval: 9 * time.Second, EchoFailures: 2, BusyResult: 5,
-		AcceptUnknownMandatory: true, FloatPeer: true, HideAVPs: true, PoolByGroup: true,
+		AcceptUnknownMandatory: true, FloatPeer: true, HideAVPs: true, PoolByGroup: true, Address: netip.MustParseAddrPort("[2001:db8::7]:1702"),
 		LinePattern: `^x(\d+)`, IgnoreDF: true,
 		Sequencing: lns.SequencingAlways, ReorderPackets: 5, ReorderTime: 20 * time.Millisecond, MaxTunnels: 3, MaxSessions: 4,
 	}

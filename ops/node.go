@@ -20,6 +20,8 @@ type Node interface {
 	Sessions(q lns.SessionQuery) (page []lns.SessionInfo, total int, more bool)
 	// SessionByID finds a session by its Acct-Session-Id.
 	SessionByID(id string) (lns.SessionInfo, bool)
+	// Call asks a LAC to call a subscriber and gives the session's id.
+	Call(ctx context.Context, c lns.OutgoingCall) (string, error)
 	// RequestSpeed asks a session's LAC for its line's speed.
 	RequestSpeed(id string) error
 	// Disconnect begins to end all sessions that sel names and says how many they are.

@@ -112,6 +112,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Busy result", number(l.GetBusyResult())},
 		{"Unknown AVPs", map[bool]string{true: "mandatory ones of other vendors are skipped", false: "mandatory ones are refused"}[l.GetAcceptUnknownMandatory()]},
 		{"Floating peer", yesNo(l.GetFloatPeer())},
+		{"Outgoing calls", outgoingWords(l)},
 		{"Pool by group", yesNo(l.GetPoolByGroup())},
 		{"Hidden AVPs", map[bool]string{true: "sent and read", false: "read, not sent"}[l.GetHideAvps()]},
 		{"Line pattern", l.GetLinePattern()},
@@ -129,6 +130,14 @@ var proxyWords = map[culvertv1.ProxyPolicy]string{
 	culvertv1.ProxyPolicy_PROXY_POLICY_ACCEPT:      "accept: a larger MRU and compression are lived with",
 	culvertv1.ProxyPolicy_PROXY_POLICY_STRICT:      "strict: a call whose proxy does not fit is ended",
 	culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS:      "always: all is negotiated anew",
+}
+
+// outgoingWords say through which tunnels outgoing calls go.
+func outgoingWords(l *culvertv1.LAC) string {
+	if l.GetAddress() == "" {
+		return "in tunnels that the LAC opens"
+	}
+	return "in tunnels that the LAC opens, or one opened to " + l.GetAddress()
 }
 
 // sequencingWords say when data messages are numbered, and whether missing ones are waited for.

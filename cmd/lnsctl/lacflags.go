@@ -27,6 +27,7 @@ type lacFlags struct {
 	BusyResult             *uint32        `placeholder:"N" help:"CDN result code when a call cannot be taken, 1 to 11; 2 tells the LAC to try another LNS."`
 	AcceptUnknownMandatory *bool          `negatable:"" help:"Take unknown mandatory AVPs of other vendors as if they were optional."`
 	FloatPeer              *bool          `negatable:"" help:"Let the LAC's address and port change while a tunnel lives."`
+	LACAddress             *string        `name:"lac-address" placeholder:"ADDRESS[:PORT]" help:"Where the LAC listens, for tunnels that an outgoing call opens; empty opens none."`
 	PoolByGroup            *bool          `negatable:"" help:"Take a call's address from the pool that its Private Group ID names, where RADIUS names none."`
 	HideAVPs               *bool          `name:"hide-avps" negatable:"" help:"Hide AVPs in what the node sends; needs a secret."`
 	LinePattern            *string        `placeholder:"REGEXP" help:"What of the Calling Number is the line's name, for the NAS-Port-Id: its first group, or all of it."`
@@ -46,7 +47,7 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 		EchoFailures: f.EchoFailures, BusyResult: f.BusyResult,
 		Hello: duration(f.Hello), EchoInterval: duration(f.EchoInterval),
 		LocalName: value(f.LocalName), AcceptUnknownMandatory: value(f.AcceptUnknownMandatory),
-		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs), PoolByGroup: value(f.PoolByGroup),
+		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs), PoolByGroup: value(f.PoolByGroup), Address: value(f.LACAddress),
 		LinePattern: value(f.LinePattern), IgnoreDf: value(f.IgnoreDF),
 		ReorderPackets: value(f.ReorderPackets), ReorderTime: duration(f.ReorderTime),
 		Sequencing: culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
@@ -81,7 +82,7 @@ func (f *lacFlags) given() (mask []string) {
 		{"mru", f.MRU != nil}, {"auth", f.Auth != nil}, {"proxy", f.Proxy != ""}, {"echo_interval", f.EchoInterval != nil},
 		{"echo_failures", f.EchoFailures != nil}, {"busy_result", f.BusyResult != nil},
 		{"accept_unknown_mandatory", f.AcceptUnknownMandatory != nil}, {"float_peer", f.FloatPeer != nil},
-		{"pool_by_group", f.PoolByGroup != nil}, {"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
+		{"address", f.LACAddress != nil}, {"pool_by_group", f.PoolByGroup != nil}, {"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
 		{"line_pattern", f.LinePattern != nil}, {"ignore_df", f.IgnoreDF != nil},
 		{"reorder_packets", f.ReorderPackets != nil}, {"reorder_time", f.ReorderTime != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},

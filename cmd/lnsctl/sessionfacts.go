@@ -25,13 +25,13 @@ func sessionSequencing(q *culvertv1.Sequencing) string {
 func lineFacts(l *culvertv1.AccessLine, e *culvertv1.CallErrors) (facts []fact) {
 	facts = append(facts, fact{"Circuit", l.GetCircuitId()}, fact{"Remote", l.GetRemoteId()})
 	for _, v := range l.GetValues() {
-		facts = append(facts, fact{v.GetName(), lineValue(v)})
+		facts = append(facts, fact{lineNames.Replace(v.GetName()), lineValue(v)})
 	}
 	if b := l.GetEncapsulation(); len(b) > 0 {
-		facts = append(facts, fact{"Access-Loop-Encapsulation", fmt.Sprintf("% x", b)})
+		facts = append(facts, fact{"Loop", fmt.Sprintf("% x", b)})
 	}
 	if l.GetInterworking() {
-		facts = append(facts, fact{"IWF-Session", "yes"})
+		facts = append(facts, fact{"Interworking", "PPPoA to PPPoE"})
 	}
 	if e != nil {
 		facts = append(facts, fact{"Line errors", fmt.Sprintf("%d CRC, %d framing, %d hardware overruns, %d buffer overruns, %d timeouts, %d alignment",
@@ -39,6 +39,12 @@ func lineFacts(l *culvertv1.AccessLine, e *culvertv1.CallErrors) (facts []fact) 
 	}
 	return facts
 }
+
+// lineNames makes RFC 4679's names fit a column.
+var lineNames = strings.NewReplacer(
+	"-Data-Rate-Upstream", " rate up", "-Data-Rate-Downstream", " rate down",
+	"-Interleaving-Delay-Upstream", " delay up", "-Interleaving-Delay-Downstream", " delay down",
+	"-Low-Power", ", low power", "Access-Line-Type", "Line type")
 
 // lineValue is a number of the line with its unit, which its name tells.
 func lineValue(v *culvertv1.AccessLineValue) string {

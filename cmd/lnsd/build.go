@@ -232,7 +232,7 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 		p.Proxy = c.Proxy
 	}
 	p.AcceptUnknownMandatory, p.FloatPeer, p.HideAVPs = c.AcceptUnknownMandatory, c.FloatPeer, c.HideAVPs
-	p.PoolByGroup = c.PoolByGroup
+	p.PoolByGroup, p.Address = c.PoolByGroup, c.Address.V
 	p.LinePattern, p.IgnoreDF = c.LinePattern, c.IgnoreDF
 	if c.Sequencing != "" {
 		p.Sequencing = c.Sequencing

@@ -96,6 +96,7 @@ type lacSection struct {
 	BusyResult             *uint16              `yaml:"busy_result"`
 	AcceptUnknownMandatory bool                 `yaml:"accept_unknown_mandatory"`
 	FloatPeer              bool                 `yaml:"float_peer"`
+	Address                text[netip.AddrPort] `yaml:"address"`
 	PoolByGroup            bool                 `yaml:"pool_by_group"`
 	HideAVPs               bool                 `yaml:"hide_avps"`
 	LinePattern            string               `yaml:"line_pattern"`

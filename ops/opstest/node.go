@@ -157,6 +157,26 @@ func selects(sel *lns.Selector, s *lns.SessionInfo) bool {
 		(!sel.Peer.IsValid() || sel.Peer == s.Peer.Addr())
 }
 
+// Call makes a session that dials, of the profile that c names; there is no way to "south".
+func (n *Node) Call(_ context.Context, c lns.OutgoingCall) (string, error) {
+	if err := c.Validate(); err != nil {
+		return "", err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.failing != nil:
+		return "", n.failing
+	case !slices.ContainsFunc(n.lacs, func(p lns.LACProfile) bool { return p.Name == c.LAC }):
+		return "", fmt.Errorf("%w: %q", lns.ErrNoProfile, c.LAC)
+	case c.LAC == "south":
+		return "", fmt.Errorf("%w: profile %q has no address to open one to; set its address", lns.ErrNoWay, c.LAC)
+	}
+	s := lns.SessionInfo{ID: "lns1-00000007-0000ffff", State: "dialling", Profile: c.LAC, CalledStation: c.Number, Outgoing: true}
+	n.sessions = append(n.sessions, s)
+	return s.ID, nil
+}
+
 // RequestSpeed remembers nothing: it fails for sessions that there are not, and those
 // whose LAC tells nothing of the line.
 func (n *Node) RequestSpeed(id string) error {

@@ -16,6 +16,9 @@ const (
 	version2     = 2
 )
 
+// Port is L2TP's UDP port (RFC 2661 section 8.1).
+const Port = 1701
+
 // ControlHeaderSize is the size of every control header, and the whole of a
 // ZLB, in octets.
 const ControlHeaderSize = 12

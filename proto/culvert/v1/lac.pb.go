@@ -326,6 +326,9 @@ type LAC struct {
 	LinePattern string `protobuf:"bytes,40,opt,name=line_pattern,json=linePattern,proto3" json:"line_pattern,omitempty"`
 	// Ignore_df fragments packets that are too large for a subscriber also where their sender forbids it.
 	IgnoreDf bool `protobuf:"varint,41,opt,name=ignore_df,json=ignoreDf,proto3" json:"ignore_df,omitempty"`
+	// Address is where the LAC listens, for tunnels that are opened to it because an
+	// outgoing call wants one, e.g. "198.51.100.7:1701"; empty opens none.
+	Address string `protobuf:"bytes,36,opt,name=address,proto3" json:"address,omitempty"`
 	// Tunnels is how many the profile has now. Output only.
 	Tunnels uint32 `protobuf:"varint,18,opt,name=tunnels,proto3" json:"tunnels,omitempty"`
 	// Sessions is how many the profile's tunnels have now. Output only.
@@ -539,6 +542,13 @@ func (x *LAC) GetIgnoreDf() bool {
 		return x.IgnoreDf
 	}
 	return false
+}
+
+func (x *LAC) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
 }
 
 func (x *LAC) GetTunnels() uint32 {
@@ -1299,7 +1309,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd6\b\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xf0\b\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -1335,6 +1345,7 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\rpool_by_group\x18# \x01(\bR\vpoolByGroup\x12!\n" +
 	"\fline_pattern\x18( \x01(\tR\vlinePattern\x12\x1b\n" +
 	"\tignore_df\x18) \x01(\bR\bignoreDf\x12\x18\n" +
+	"\aaddress\x18$ \x01(\tR\aaddress\x12\x18\n" +
 	"\atunnels\x18\x12 \x01(\rR\atunnels\x12\x1a\n" +
 	"\bsessions\x18\x13 \x01(\rR\bsessions\x12-\n" +
 	"\x05proxy\x18\x14 \x01(\x0e2\x17.culvert.v1.ProxyPolicyR\x05proxyB\t\n" +

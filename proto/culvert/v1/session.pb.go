@@ -422,7 +422,9 @@ type Session struct {
 	// Access_line is what the LAC tells of the line (RFC 5515); unset where it tells nothing.
 	AccessLine *AccessLine `protobuf:"bytes,32,opt,name=access_line,json=accessLine,proto3" json:"access_line,omitempty"`
 	// Call_errors is what the LAC counted on the line (WEN, RFC 2661 section 6.13); unset where it told nothing.
-	CallErrors    *CallErrors `protobuf:"bytes,33,opt,name=call_errors,json=callErrors,proto3" json:"call_errors,omitempty"`
+	CallErrors *CallErrors `protobuf:"bytes,33,opt,name=call_errors,json=callErrors,proto3" json:"call_errors,omitempty"`
+	// Outgoing says that the LNS asked for the call.
+	Outgoing      bool `protobuf:"varint,34,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -651,6 +653,13 @@ func (x *Session) GetCallErrors() *CallErrors {
 		return x.CallErrors
 	}
 	return nil
+}
+
+func (x *Session) GetOutgoing() bool {
+	if x != nil {
+		return x.Outgoing
+	}
+	return false
 }
 
 // AccessLine is what a LAC tells of a subscriber's access line (RFC 5515).
@@ -2073,6 +2082,134 @@ func (x *RequestSpeedResponse) GetSession() *Session {
 	return nil
 }
 
+// PlaceCallRequest asks for a call to a subscriber.
+type PlaceCallRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lac names the LAC profile whose LAC is to call.
+	Lac string `protobuf:"bytes,1,opt,name=lac,proto3" json:"lac,omitempty"`
+	// Number is the Called Number, 1 to 64 printable characters.
+	Number string `protobuf:"bytes,2,opt,name=number,proto3" json:"number,omitempty"`
+	// Sub_address follows the number; it may be empty.
+	SubAddress string `protobuf:"bytes,3,opt,name=sub_address,json=subAddress,proto3" json:"sub_address,omitempty"`
+	// Minimum_bps is the least speed of the line that is acceptable, in bit/s.
+	MinimumBps uint32 `protobuf:"varint,4,opt,name=minimum_bps,json=minimumBps,proto3" json:"minimum_bps,omitempty"`
+	// Maximum_bps is the greatest, in bit/s; 0 is no bound.
+	MaximumBps    uint32 `protobuf:"varint,5,opt,name=maximum_bps,json=maximumBps,proto3" json:"maximum_bps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceCallRequest) Reset() {
+	*x = PlaceCallRequest{}
+	mi := &file_culvert_v1_session_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceCallRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceCallRequest) ProtoMessage() {}
+
+func (x *PlaceCallRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceCallRequest.ProtoReflect.Descriptor instead.
+func (*PlaceCallRequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PlaceCallRequest) GetLac() string {
+	if x != nil {
+		return x.Lac
+	}
+	return ""
+}
+
+func (x *PlaceCallRequest) GetNumber() string {
+	if x != nil {
+		return x.Number
+	}
+	return ""
+}
+
+func (x *PlaceCallRequest) GetSubAddress() string {
+	if x != nil {
+		return x.SubAddress
+	}
+	return ""
+}
+
+func (x *PlaceCallRequest) GetMinimumBps() uint32 {
+	if x != nil {
+		return x.MinimumBps
+	}
+	return 0
+}
+
+func (x *PlaceCallRequest) GetMaximumBps() uint32 {
+	if x != nil {
+		return x.MaximumBps
+	}
+	return 0
+}
+
+// PlaceCallResponse says that the LAC has been asked.
+type PlaceCallResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Session is the call's, as it is now.
+	Session       *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceCallResponse) Reset() {
+	*x = PlaceCallResponse{}
+	mi := &file_culvert_v1_session_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceCallResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceCallResponse) ProtoMessage() {}
+
+func (x *PlaceCallResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_session_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceCallResponse.ProtoReflect.Descriptor instead.
+func (*PlaceCallResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_session_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PlaceCallResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 var File_culvert_v1_session_proto protoreflect.FileDescriptor
 
 const file_culvert_v1_session_proto_rawDesc = "" +
@@ -2087,7 +2224,7 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"out_octets\x18\x03 \x01(\x04R\toutOctets\x12\x1f\n" +
 	"\vout_packets\x18\x04 \x01(\x04R\n" +
 	"outPackets\x12'\n" +
-	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\xb0\b\n" +
+	"\x0fspoofed_packets\x18\x05 \x01(\x04R\x0espoofedPackets\"\xcc\b\n" +
 	"\aSession\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05local\x18\x02 \x01(\tR\x05local\x12\x12\n" +
@@ -2124,7 +2261,8 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\vaccess_line\x18  \x01(\v2\x16.culvert.v1.AccessLineR\n" +
 	"accessLine\x127\n" +
 	"\vcall_errors\x18! \x01(\v2\x16.culvert.v1.CallErrorsR\n" +
-	"callErrors\"\xc7\x01\n" +
+	"callErrors\x12\x1a\n" +
+	"\boutgoing\x18\" \x01(\bR\boutgoing\"\xc7\x01\n" +
 	"\n" +
 	"AccessLine\x12\x1d\n" +
 	"\n" +
@@ -2223,6 +2361,17 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x13RequestSpeedRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"E\n" +
 	"\x14RequestSpeedResponse\x12-\n" +
+	"\asession\x18\x01 \x01(\v2\x13.culvert.v1.SessionR\asession\"\x9f\x01\n" +
+	"\x10PlaceCallRequest\x12\x10\n" +
+	"\x03lac\x18\x01 \x01(\tR\x03lac\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\tR\x06number\x12\x1f\n" +
+	"\vsub_address\x18\x03 \x01(\tR\n" +
+	"subAddress\x12\x1f\n" +
+	"\vminimum_bps\x18\x04 \x01(\rR\n" +
+	"minimumBps\x12\x1f\n" +
+	"\vmaximum_bps\x18\x05 \x01(\rR\n" +
+	"maximumBps\"B\n" +
+	"\x11PlaceCallResponse\x12-\n" +
 	"\asession\x18\x01 \x01(\v2\x13.culvert.v1.SessionR\asession*\xce\x01\n" +
 	"\fSessionState\x12\x1d\n" +
 	"\x19SESSION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
@@ -2250,14 +2399,15 @@ const file_culvert_v1_session_proto_rawDesc = "" +
 	"\x0eTraceDirection\x12\x1f\n" +
 	"\x1bTRACE_DIRECTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14TRACE_DIRECTION_SENT\x10\x01\x12\x1c\n" +
-	"\x18TRACE_DIRECTION_RECEIVED\x10\x022\x92\x04\n" +
+	"\x18TRACE_DIRECTION_RECEIVED\x10\x022\xdc\x04\n" +
 	"\x0eSessionService\x12Q\n" +
 	"\fListSessions\x12\x1f.culvert.v1.ListSessionsRequest\x1a .culvert.v1.ListSessionsResponse\x12K\n" +
 	"\n" +
 	"GetSession\x12\x1d.culvert.v1.GetSessionRequest\x1a\x1e.culvert.v1.GetSessionResponse\x12P\n" +
 	"\vWatchEvents\x12\x1e.culvert.v1.WatchEventsRequest\x1a\x1f.culvert.v1.WatchEventsResponse0\x01\x12V\n" +
 	"\rTraceSessions\x12 .culvert.v1.TraceSessionsRequest\x1a!.culvert.v1.TraceSessionsResponse0\x01\x12c\n" +
-	"\x12DisconnectSessions\x12%.culvert.v1.DisconnectSessionsRequest\x1a&.culvert.v1.DisconnectSessionsResponse\x12Q\n" +
+	"\x12DisconnectSessions\x12%.culvert.v1.DisconnectSessionsRequest\x1a&.culvert.v1.DisconnectSessionsResponse\x12H\n" +
+	"\tPlaceCall\x12\x1c.culvert.v1.PlaceCallRequest\x1a\x1d.culvert.v1.PlaceCallResponse\x12Q\n" +
 	"\fRequestSpeed\x12\x1f.culvert.v1.RequestSpeedRequest\x1a .culvert.v1.RequestSpeedResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
 
 var (
@@ -2273,7 +2423,7 @@ func file_culvert_v1_session_proto_rawDescGZIP() []byte {
 }
 
 var file_culvert_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_culvert_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_culvert_v1_session_proto_goTypes = []any{
 	(SessionState)(0),                  // 0: culvert.v1.SessionState
 	(EventKind)(0),                     // 1: culvert.v1.EventKind
@@ -2301,42 +2451,44 @@ var file_culvert_v1_session_proto_goTypes = []any{
 	(*DisconnectSessionsResponse)(nil), // 23: culvert.v1.DisconnectSessionsResponse
 	(*RequestSpeedRequest)(nil),        // 24: culvert.v1.RequestSpeedRequest
 	(*RequestSpeedResponse)(nil),       // 25: culvert.v1.RequestSpeedResponse
-	(AuthMethod)(0),                    // 26: culvert.v1.AuthMethod
-	(*timestamppb.Timestamp)(nil),      // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 28: google.protobuf.Duration
-	(*TunnelRef)(nil),                  // 29: culvert.v1.TunnelRef
+	(*PlaceCallRequest)(nil),           // 26: culvert.v1.PlaceCallRequest
+	(*PlaceCallResponse)(nil),          // 27: culvert.v1.PlaceCallResponse
+	(AuthMethod)(0),                    // 28: culvert.v1.AuthMethod
+	(*timestamppb.Timestamp)(nil),      // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 30: google.protobuf.Duration
+	(*TunnelRef)(nil),                  // 31: culvert.v1.TunnelRef
 }
 var file_culvert_v1_session_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Session.state:type_name -> culvert.v1.SessionState
-	26, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
-	27, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
-	28, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
-	28, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
-	28, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
+	28, // 1: culvert.v1.Session.auth_method:type_name -> culvert.v1.AuthMethod
+	29, // 2: culvert.v1.Session.since:type_name -> google.protobuf.Timestamp
+	30, // 3: culvert.v1.Session.session_timeout:type_name -> google.protobuf.Duration
+	30, // 4: culvert.v1.Session.idle_timeout:type_name -> google.protobuf.Duration
+	30, // 5: culvert.v1.Session.interim:type_name -> google.protobuf.Duration
 	4,  // 6: culvert.v1.Session.counters:type_name -> culvert.v1.Counters
 	9,  // 7: culvert.v1.Session.sequencing:type_name -> culvert.v1.Sequencing
 	6,  // 8: culvert.v1.Session.access_line:type_name -> culvert.v1.AccessLine
 	8,  // 9: culvert.v1.Session.call_errors:type_name -> culvert.v1.CallErrors
 	7,  // 10: culvert.v1.AccessLine.values:type_name -> culvert.v1.AccessLineValue
-	29, // 11: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
+	31, // 11: culvert.v1.SessionSelector.tunnel:type_name -> culvert.v1.TunnelRef
 	10, // 12: culvert.v1.ListSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
 	0,  // 13: culvert.v1.ListSessionsRequest.states:type_name -> culvert.v1.SessionState
 	5,  // 14: culvert.v1.ListSessionsResponse.sessions:type_name -> culvert.v1.Session
 	5,  // 15: culvert.v1.GetSessionResponse.session:type_name -> culvert.v1.Session
-	27, // 16: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
+	29, // 16: culvert.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 17: culvert.v1.Event.kind:type_name -> culvert.v1.EventKind
 	5,  // 18: culvert.v1.Event.session:type_name -> culvert.v1.Session
 	10, // 19: culvert.v1.WatchEventsRequest.selector:type_name -> culvert.v1.SessionSelector
 	1,  // 20: culvert.v1.WatchEventsRequest.kinds:type_name -> culvert.v1.EventKind
 	15, // 21: culvert.v1.WatchEventsResponse.event:type_name -> culvert.v1.Event
-	27, // 22: culvert.v1.TraceEvent.at:type_name -> google.protobuf.Timestamp
-	27, // 23: culvert.v1.TraceEvent.until:type_name -> google.protobuf.Timestamp
-	29, // 24: culvert.v1.TraceEvent.tunnel:type_name -> culvert.v1.TunnelRef
+	29, // 22: culvert.v1.TraceEvent.at:type_name -> google.protobuf.Timestamp
+	29, // 23: culvert.v1.TraceEvent.until:type_name -> google.protobuf.Timestamp
+	31, // 24: culvert.v1.TraceEvent.tunnel:type_name -> culvert.v1.TunnelRef
 	2,  // 25: culvert.v1.TraceEvent.source:type_name -> culvert.v1.TraceSource
 	3,  // 26: culvert.v1.TraceEvent.direction:type_name -> culvert.v1.TraceDirection
 	5,  // 27: culvert.v1.TracedSession.session:type_name -> culvert.v1.Session
-	27, // 28: culvert.v1.TracedSession.began:type_name -> google.protobuf.Timestamp
-	27, // 29: culvert.v1.TracedSession.ended:type_name -> google.protobuf.Timestamp
+	29, // 28: culvert.v1.TracedSession.began:type_name -> google.protobuf.Timestamp
+	29, // 29: culvert.v1.TracedSession.ended:type_name -> google.protobuf.Timestamp
 	18, // 30: culvert.v1.TracedSession.events:type_name -> culvert.v1.TraceEvent
 	10, // 31: culvert.v1.TraceSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
 	19, // 32: culvert.v1.TraceSessionsResponse.session:type_name -> culvert.v1.TracedSession
@@ -2344,23 +2496,26 @@ var file_culvert_v1_session_proto_depIdxs = []int32{
 	10, // 34: culvert.v1.DisconnectSessionsRequest.selector:type_name -> culvert.v1.SessionSelector
 	5,  // 35: culvert.v1.DisconnectSessionsResponse.sample:type_name -> culvert.v1.Session
 	5,  // 36: culvert.v1.RequestSpeedResponse.session:type_name -> culvert.v1.Session
-	11, // 37: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
-	13, // 38: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
-	16, // 39: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
-	20, // 40: culvert.v1.SessionService.TraceSessions:input_type -> culvert.v1.TraceSessionsRequest
-	22, // 41: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
-	24, // 42: culvert.v1.SessionService.RequestSpeed:input_type -> culvert.v1.RequestSpeedRequest
-	12, // 43: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
-	14, // 44: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
-	17, // 45: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
-	21, // 46: culvert.v1.SessionService.TraceSessions:output_type -> culvert.v1.TraceSessionsResponse
-	23, // 47: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
-	25, // 48: culvert.v1.SessionService.RequestSpeed:output_type -> culvert.v1.RequestSpeedResponse
-	43, // [43:49] is the sub-list for method output_type
-	37, // [37:43] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	5,  // 37: culvert.v1.PlaceCallResponse.session:type_name -> culvert.v1.Session
+	11, // 38: culvert.v1.SessionService.ListSessions:input_type -> culvert.v1.ListSessionsRequest
+	13, // 39: culvert.v1.SessionService.GetSession:input_type -> culvert.v1.GetSessionRequest
+	16, // 40: culvert.v1.SessionService.WatchEvents:input_type -> culvert.v1.WatchEventsRequest
+	20, // 41: culvert.v1.SessionService.TraceSessions:input_type -> culvert.v1.TraceSessionsRequest
+	22, // 42: culvert.v1.SessionService.DisconnectSessions:input_type -> culvert.v1.DisconnectSessionsRequest
+	26, // 43: culvert.v1.SessionService.PlaceCall:input_type -> culvert.v1.PlaceCallRequest
+	24, // 44: culvert.v1.SessionService.RequestSpeed:input_type -> culvert.v1.RequestSpeedRequest
+	12, // 45: culvert.v1.SessionService.ListSessions:output_type -> culvert.v1.ListSessionsResponse
+	14, // 46: culvert.v1.SessionService.GetSession:output_type -> culvert.v1.GetSessionResponse
+	17, // 47: culvert.v1.SessionService.WatchEvents:output_type -> culvert.v1.WatchEventsResponse
+	21, // 48: culvert.v1.SessionService.TraceSessions:output_type -> culvert.v1.TraceSessionsResponse
+	23, // 49: culvert.v1.SessionService.DisconnectSessions:output_type -> culvert.v1.DisconnectSessionsResponse
+	27, // 50: culvert.v1.SessionService.PlaceCall:output_type -> culvert.v1.PlaceCallResponse
+	25, // 51: culvert.v1.SessionService.RequestSpeed:output_type -> culvert.v1.RequestSpeedResponse
+	45, // [45:52] is the sub-list for method output_type
+	38, // [38:45] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_session_proto_init() }
@@ -2381,7 +2536,7 @@ func file_culvert_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_session_proto_rawDesc), len(file_culvert_v1_session_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	SessionService_WatchEvents_FullMethodName        = "/culvert.v1.SessionService/WatchEvents"
 	SessionService_TraceSessions_FullMethodName      = "/culvert.v1.SessionService/TraceSessions"
 	SessionService_DisconnectSessions_FullMethodName = "/culvert.v1.SessionService/DisconnectSessions"
+	SessionService_PlaceCall_FullMethodName          = "/culvert.v1.SessionService/PlaceCall"
 	SessionService_RequestSpeed_FullMethodName       = "/culvert.v1.SessionService/RequestSpeed"
 )
 
@@ -56,6 +57,13 @@ type SessionServiceClient interface {
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
 	// FAILED_PRECONDITION: it names more than max_sessions; none was ended.
 	DisconnectSessions(ctx context.Context, in *DisconnectSessionsRequest, opts ...grpc.CallOption) (*DisconnectSessionsResponse, error)
+	// PlaceCall asks a LAC to call a subscriber (OCRQ, RFC 2661 section 7.5), in a tunnel that is up or is
+	// opened for it, and returns when the LAC has been asked. Events of the session tell whether
+	// the subscriber answers.
+	// INVALID_ARGUMENT: a field has an impossible value. NOT_FOUND: there is no such LAC profile.
+	// FAILED_PRECONDITION: there is no tunnel to the LAC and no way to open one.
+	// UNAVAILABLE: the call was not placed; the message says why.
+	PlaceCall(ctx context.Context, in *PlaceCallRequest, opts ...grpc.CallOption) (*PlaceCallResponse, error)
 	// RequestSpeed asks the LAC of a session for its line's speed (CSURQ, RFC
 	// 5515). The answer, if the LAC gives one, changes connect_info when it comes.
 	// NOT_FOUND: no session has that id now. FAILED_PRECONDITION: the LAC does not report speeds.
@@ -138,6 +146,16 @@ func (c *sessionServiceClient) DisconnectSessions(ctx context.Context, in *Disco
 	return out, nil
 }
 
+func (c *sessionServiceClient) PlaceCall(ctx context.Context, in *PlaceCallRequest, opts ...grpc.CallOption) (*PlaceCallResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlaceCallResponse)
+	err := c.cc.Invoke(ctx, SessionService_PlaceCall_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sessionServiceClient) RequestSpeed(ctx context.Context, in *RequestSpeedRequest, opts ...grpc.CallOption) (*RequestSpeedResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RequestSpeedResponse)
@@ -175,6 +193,13 @@ type SessionServiceServer interface {
 	// INVALID_ARGUMENT: the selector is empty. NOT_FOUND: it names no session.
 	// FAILED_PRECONDITION: it names more than max_sessions; none was ended.
 	DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*DisconnectSessionsResponse, error)
+	// PlaceCall asks a LAC to call a subscriber (OCRQ, RFC 2661 section 7.5), in a tunnel that is up or is
+	// opened for it, and returns when the LAC has been asked. Events of the session tell whether
+	// the subscriber answers.
+	// INVALID_ARGUMENT: a field has an impossible value. NOT_FOUND: there is no such LAC profile.
+	// FAILED_PRECONDITION: there is no tunnel to the LAC and no way to open one.
+	// UNAVAILABLE: the call was not placed; the message says why.
+	PlaceCall(context.Context, *PlaceCallRequest) (*PlaceCallResponse, error)
 	// RequestSpeed asks the LAC of a session for its line's speed (CSURQ, RFC
 	// 5515). The answer, if the LAC gives one, changes connect_info when it comes.
 	// NOT_FOUND: no session has that id now. FAILED_PRECONDITION: the LAC does not report speeds.
@@ -203,6 +228,9 @@ func (UnimplementedSessionServiceServer) TraceSessions(*TraceSessionsRequest, gr
 }
 func (UnimplementedSessionServiceServer) DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*DisconnectSessionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DisconnectSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) PlaceCall(context.Context, *PlaceCallRequest) (*PlaceCallResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlaceCall not implemented")
 }
 func (UnimplementedSessionServiceServer) RequestSpeed(context.Context, *RequestSpeedRequest) (*RequestSpeedResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RequestSpeed not implemented")
@@ -304,6 +332,24 @@ func _SessionService_DisconnectSessions_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_PlaceCall_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlaceCallRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).PlaceCall(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_PlaceCall_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).PlaceCall(ctx, req.(*PlaceCallRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SessionService_RequestSpeed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RequestSpeedRequest)
 	if err := dec(in); err != nil {
@@ -340,6 +386,10 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DisconnectSessions",
 			Handler:    _SessionService_DisconnectSessions_Handler,
+		},
+		{
+			MethodName: "PlaceCall",
+			Handler:    _SessionService_PlaceCall_Handler,
 		},
 		{
 			MethodName: "RequestSpeed",
