@@ -175,8 +175,15 @@ func (sh *shard) sendCDN(t *tunnel, peerID, id uint16, r l2tp.Result) {
 // clear sends a CDN; the call is forgotten when the LAC has acknowledged it.
 func (sh *shard) clear(t *tunnel, peerID, id uint16, cdn *l2tp.Message) {
 	sh.tunnelStep(t, func(fx *l2tp.Effects) {
-		if err := t.t.Send(sh.now, cdn, peerID, fx); err == nil && id != 0 {
+		err := t.t.Send(sh.now, cdn, peerID, fx)
+		switch {
+		case id == 0:
+		case err == nil:
 			t.clearing = append(t.clearing, clearing{ns: t.t.Ns() - 1, id: id})
+		default:
+			// A StopCCN has come with the call: the tunnel is past sending, and its end will
+			// not find the call any more.
+			sh.dropCall(t, id)
 		}
 	})
 }

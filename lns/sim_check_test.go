@@ -183,6 +183,7 @@ func (c *checker) committed(sh *shard) {
 	if len(sh.unkept) > 0 {
 		return
 	}
+	c.acknowledged(sh)
 	store, local := c.l.w.store, c.l.srv.listeners
 	for key, s := range sh.sessions {
 		k := sessiondb.SessionKey{Tunnel: sessiondb.TunnelKey{Local: local[key.Listener], ID: key.Tunnel}, ID: key.Session}
@@ -192,6 +193,27 @@ func (c *checker) committed(sh *shard) {
 		}
 		if rec != nil && (rec.AcctSessionID != s.who.AcctSessionID || rec.User != s.who.User || rec.Address != s.address || rec.PeerID != s.peerID) {
 			c.l.w.fail("journal equals memory", "session %s of %s has the record %+v", s.who.AcctSessionID, s.who.User, rec)
+		}
+	}
+}
+
+// acknowledged checks that the journal knows what a shard's tunnels are about to send and to
+// acknowledge: who has an acknowledgement of ours relies on it, whatever becomes of us.
+func (c *checker) acknowledged(sh *shard) {
+	store := c.l.w.store
+	for _, t := range sh.tunnels {
+		s, ok := t.t.Save()
+		if !ok || !t.up || t.down {
+			continue
+		}
+		rec := store.tunnels[t.facts.key()]
+		if rec == nil || rec.Ns != s.Ns || rec.Nr != s.Nr || rec.PeerID != t.facts.peerID {
+			c.l.w.fail("journal first", "tunnel %d has Ns %d and Nr %d when datagrams leave; its record is %+v", t.facts.id, s.Ns, s.Nr, rec)
+		}
+		for id, ref := range t.calls.ours {
+			if k := (sessiondb.SessionKey{Tunnel: t.facts.key(), ID: id}); !ref.cleared && !store.calls[k] {
+				c.l.w.fail("journal first", "call %d.%d has no record when datagrams leave", t.facts.id, id)
+			}
 		}
 	}
 }

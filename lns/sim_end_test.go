@@ -1,6 +1,8 @@
 package lns
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"culvert/aaa"
@@ -28,6 +30,12 @@ func (w *world) heal() {
 	for _, l := range w.lacs {
 		l.weather = fair
 	}
+	if w.life != nil {
+		w.life.dieIn = 0
+	}
+	if !w.run(w.now+time.Minute, func() bool { return w.life != nil }) {
+		w.fail("starts again", "lnsd is still dead a minute after the chaos")
+	}
 	w.operator(func(s *Server) {
 		s.Drain(s.draining.Load() && w.life.stopped)
 		if len(s.LACs()) == 0 {
@@ -37,9 +45,6 @@ func (w *world) heal() {
 			_, _ = s.Disconnect(Selector{ID: id}, aaa.CauseAdminReset, "simulated")
 		}
 	})
-	if w.life != nil {
-		w.life.dieIn = 0
-	}
 	want := w.plan.users
 	if w.plan.maxSessions > 0 {
 		want = min(want, w.plan.maxSessions)
@@ -167,8 +172,8 @@ func (w *world) empty() {
 	}
 	st := w.store
 	if n := len(st.sessions) + len(st.tunnels) + len(st.calls) + len(st.entries); n > 0 && !st.failed {
-		w.fail("nothing is left", "in the journal: %d sessions, %d tunnels, %d calls, %d records",
-			len(st.sessions), len(st.tunnels), len(st.calls), len(st.entries))
+		w.fail("nothing is left", "in the journal: %d sessions, %d tunnels, %d records, the calls %v",
+			len(st.sessions), len(st.tunnels), len(st.entries), slices.Collect(maps.Keys(st.calls)))
 	}
 	w.statistics()
 	w.books.closed()

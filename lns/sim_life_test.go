@@ -196,7 +196,6 @@ func (l *life) plan(i int, at time.Duration) {
 // step lets a shard do what it has to.
 func (l *life) step(i int) {
 	sh := l.srv.shards[i]
-	l.w.steps++
 	l.guard(func() {
 		sh.inbox.take(&sh.spare)
 		sh.step(l.w.now, &sh.spare)

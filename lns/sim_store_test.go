@@ -104,8 +104,10 @@ func (s *simStore) note(c *sessiondb.Change, batch []sessiondb.Change) {
 		delete(s.sessions, c.Session.Key)
 	case sessiondb.PutCall:
 		s.calls[c.Call.Key] = true
+		s.w.tell("  journal: call %d.%d", c.Call.Key.Tunnel.ID, c.Call.Key.ID)
 	case sessiondb.DropCall:
 		delete(s.calls, c.Call.Key)
+		s.w.tell("  journal: call %d.%d is gone", c.Call.Key.Tunnel.ID, c.Call.Key.ID)
 	case sessiondb.PutEntry:
 		s.entries[c.Entry.Seq] = true
 		s.account(c.Entry)

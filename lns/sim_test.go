@@ -11,10 +11,12 @@ import (
 )
 
 var (
-	simSeed  = flag.Uint64("seed", 0, "replay the simulation of this seed alone, with its history")
-	simKeep  = flag.String("keep", "all", "of -seed's events, keep these only: their numbers, with commas; or all, or none")
-	simSeeds = flag.Uint64("seeds", 40, "how many fixed seeds TestSimulation runs, from 1 on")
-	simFresh = flag.Duration("fresh", 0, "how long TestSimulation goes on with seeds nobody has run before")
+	simSeed   = flag.Uint64("seed", 0, "replay the simulation of this seed alone, with its history")
+	simKeep   = flag.String("keep", "all", "of -seed's events, keep these only: their numbers, with commas; or all, or none")
+	simFirst  = flag.Uint64("first", 1, "the first of the fixed seeds")
+	simSeeds  = flag.Uint64("seeds", 40, "how many fixed seeds TestSimulation runs, from -first on")
+	simShrink = flag.Duration("shrink", 10*time.Second, "how long to look for the least events that make a failure")
+	simFresh  = flag.Duration("fresh", 0, "how long TestSimulation goes on with seeds nobody has run before")
 )
 
 // TestSimulation runs plans of fixed seeds, then of fresh ones for a while.
@@ -23,7 +25,7 @@ func TestSimulation(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
-	for seed := uint64(1); seed <= *simSeeds; seed++ {
+	for seed := *simFirst; seed < *simFirst+*simSeeds; seed++ {
 		if !survives(t, seed) {
 			return
 		}
@@ -45,7 +47,7 @@ func survives(t *testing.T, seed uint64) bool {
 	if v == nil {
 		return true
 	}
-	p, v := shrink(seed, v, 10*time.Second)
+	p, v := shrink(seed, v, *simShrink)
 	t.Errorf("%v\n%v\nagain: go test ./lns -run TestSimulation -v -seed %d -keep %s", v, p, seed, p.kept())
 	return false
 }

@@ -36,7 +36,7 @@ type world struct {
 	rnd   *rand.Rand // network, RADIUS, scheduling
 	now   time.Duration
 	wall  time.Duration // how far the wall clock has jumped
-	queue events
+	queue eventQueue
 	last  uint64 // numbers events
 
 	life   *life // nil while lnsd is dead
@@ -51,8 +51,11 @@ type world struct {
 	seen    map[string]*session
 	causes  map[string]string // by Acct-Session-Id: why it ended
 	history history
-	steps   int
+	events  int
 }
+
+// maxEvents is far more than any plan makes.
+const maxEvents = 2_000_000
 
 // event is something that happens at a time; of those at one time, the first planned comes first.
 type event struct {
@@ -61,19 +64,19 @@ type event struct {
 	do func()
 }
 
-type events []event
+type eventQueue []event
 
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
+func (e eventQueue) Len() int { return len(e) }
+func (e eventQueue) Less(i, j int) bool {
 	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].n < e[j].n
 }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
+func (e eventQueue) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
 
 // Push is that of heap.Interface.
-func (e *events) Push(x any) { *e = append(*e, x.(event)) }
+func (e *eventQueue) Push(x any) { *e = append(*e, x.(event)) }
 
 // Pop is that of heap.Interface.
-func (e *events) Pop() any {
+func (e *eventQueue) Pop() any {
 	last := len(*e) - 1
 	x := (*e)[last]
 	(*e)[last] = event{}
@@ -134,6 +137,9 @@ func (w *world) run(end time.Duration, done func() bool) bool {
 		e := heap.Pop(&w.queue).(event)
 		w.now = e.at
 		e.do()
+		if w.events++; w.events > maxEvents {
+			w.fail("all have an end", "%d events, and no end", w.events)
+		}
 		if w.life != nil {
 			w.life.wake()
 		}
