@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/aaa"
 	"culvert/proto/l2tp"
 	"culvert/proto/ppp"
 )
@@ -43,8 +44,12 @@ func TestQuirk10AccessLine(t *testing.T) {
 			l.upCall(r, "alice", func(m *l2tp.Message) {
 				m.Line = &l2tp.AccessLine{AgentCircuitID: []byte("DEU.QSC.0001/1/2:35")}
 				m.Line.Set(l2tp.LineAgentCircuitID)
+				m.Line.SetRate(l2tp.LineActualDown, 80_000_000)
 			})
 			who := r.aaa.reqs[0].Identity
+			if who.Line == nil || who.Line.CircuitID != "DEU.QSC.0001/1/2:35" || !slices.Contains(who.Line.Values, aaa.LineValue{Type: 130, Value: 80_000_000}) {
+				t.Errorf("AAA was told of the line: %+v", who.Line)
+			}
 			if who.NASPortID != "DEU.QSC.0001/1/2:35" || who.ConnectInfo != c.info {
 				t.Errorf("AAA was told the line %q at %q, want %q", who.NASPortID, who.ConnectInfo, c.info)
 			}

@@ -100,6 +100,32 @@ func TestQuirk03NoLockout(t *testing.T) {
 	l.upCall(r, "bob", nil)
 }
 
+// Nor does a node that was killed, and is back, say anything that would make a LAC keep away.
+func TestQuirk03NoLockoutByARestart(t *testing.T) {
+	r := newRig(t, nil)
+	w := watchWire(r)
+	c := lacConfig()
+	c.Control.Hello = 10 * time.Second
+	l := r.lacWith("198.51.100.1:1701", c)
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	call := l.upCall(r, "alice", nil)
+	r.run(time.Minute)
+	w.toLAC, w.acks = nil, 0
+	r.start(nil)
+	r.run(5 * time.Minute)
+	if l.down != nil || call.closed || l.t.Unacked() != 0 || w.acks < 25 {
+		t.Errorf("tunnel %+v, session closed %v, %d unanswered, %d acknowledgements", l.down, call.closed, l.t.Unacked(), w.acks)
+	}
+	for _, s := range w.toLAC {
+		if s.m.Type != l2tp.MessageHello {
+			t.Errorf("after the restart the LAC was sent %v", s.m.Type)
+		}
+	}
+	l.upCall(r, "bob", nil)
+	stepwise(r)
+	wantLines(t, timeline(r, Selector{User: "alice"}), "lns goes on after a restart, with 1 sessions")
+}
+
 // Some LACs never send a HELLO, some do not answer one, and some have other things to say.
 func TestQuirk04Hello(t *testing.T) {
 	t.Run("not answered, and not sent by profile", func(t *testing.T) {
