@@ -57,15 +57,16 @@ func (m *answer) deliver(sh *shard) {
 		return
 	}
 	sh.traceAnswer(s, m.grant, m.err)
-	var more *aaa.Challenge
-	switch {
-	case errors.As(m.err, &more):
-		sh.challenged(s, more)
-	case m.err != nil:
-		sh.denied(s, m.err)
-	default:
+	if m.err == nil {
 		sh.granted(s, m.grant)
+		return
 	}
+	var more *aaa.Challenge
+	if errors.As(m.err, &more) {
+		sh.challenged(s, more)
+		return
+	}
+	sh.denied(s, m.err)
 }
 
 // challenged goes on with EAP. What cannot be passed on to the subscriber ends the session.

@@ -75,6 +75,8 @@ func TestAgainstLNSD(t *testing.T) {
 		{"--auth", "pap", "--hangup", "cdn", "--traffic", "ping"},
 		{"--auth", "chap", "--hangup", "lcp", "--traffic", "ping", "--target", "192.0.2.77", "--size", "1400"},
 		{"--auth", "mschapv2", "--hangup", "stopccn", "--traffic", "udp", "--target", "192.0.2.77:7"},
+		{"--auth", "eap-md5", "--traffic", "ping"},
+		{"--auth", "eap-md5", "--proxy", "lcp", "--traffic", "ping"},
 		{"--compress", "--sequenced", "--traffic", "ping", "--packets", "5", "--packet-rate", "20"},
 		{"--proxy", "lcp", "--auth", "chap", "--traffic", "ping"},
 		{"--proxy", "auth", "--auth", "chap", "--traffic", "ping"},
