@@ -218,13 +218,13 @@ func TestIPsecStopTunnel(t *testing.T) {
 	}
 	stop(l)
 	x.until(time.Minute, "tunnel ended", func() bool { return l.down != nil })
-	x.run(time.Minute)
+	x.run(time.Second)
 	if len(x.ike.terminated) != 0 {
 		t.Fatalf("the SA was ended though it has another tunnel")
 	}
 	stop(second)
 	x.until(5*time.Second, "second tunnel ended", func() bool { return second.down != nil })
-	x.until(time.Minute, "SA ended", func() bool { return len(x.ike.terminated) == 1 })
+	x.until(time.Second, "SA ended", func() bool { return len(x.ike.terminated) == 1 })
 	if x.ike.terminated[0] != 1 {
 		t.Errorf("SA %d was ended", x.ike.terminated[0])
 	}

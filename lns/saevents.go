@@ -94,6 +94,15 @@ func (sh *shard) unbind(t *tunnel) (others int) {
 	return sh.srv.saUses.add(k, -1)
 }
 
+// releaseSA takes a tunnel that is over out of its SA, which ends with its last tunnel where an operator
+// has stopped that.
+func (sh *shard) releaseSA(t *tunnel) {
+	sa := t.sa
+	if others := sh.unbind(t); t.endSA && sa != nil && others == 0 {
+		sh.srv.cfg.IPsec.Terminate(sa.Mark, "its last tunnel was stopped by an operator")
+	}
+}
+
 // saWatch hears of SAs for the server, on a goroutine of the key exchange's.
 type saWatch struct{ srv *Server }
 

@@ -154,6 +154,9 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 	}
 	sh.touch(t)
 	sh.cleared(t)
+	if t.endSA && t.t.Unacked() == 0 {
+		sh.releaseSA(t) // the LAC has the StopCCN; the tunnel lingers for nobody
+	}
 	if !t.waits { // else the timer is the patience with its LAC
 		sh.wheel.set(&t.timer, t.t.Deadline())
 	}
@@ -251,10 +254,7 @@ func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result strin
 
 // forgetTunnel lets a tunnel go whose lingering is over, and gives its id back.
 func (sh *shard) forgetTunnel(t *tunnel) {
-	sa := t.sa
-	if others := sh.unbind(t); t.endSA && sa != nil && others == 0 {
-		sh.srv.cfg.IPsec.Terminate(sa.Mark, "its last tunnel was stopped by an operator")
-	}
+	sh.releaseSA(t)
 	sh.wheel.stop(&t.timer)
 	sh.buryTunnel(t)
 	delete(sh.tunnels, tunnelID{t.facts.listener, t.facts.id})

@@ -49,6 +49,7 @@ func (l *lab) clean(t *testing.T, x *lac, c conn) {
 	t.Helper()
 	_ = x.hangUp()
 	x.swan.drop(c.name)
+	must(t, x.reset()) // xl2tpd keeps a tunnel that it could not say goodbye to
 	must(t, l.noTunnels(30*time.Second))
 }
 
@@ -95,7 +96,7 @@ func (l *lab) fragments() (n int, err error) {
 // fullSize sends packets of the size that the subscriber was offered, each way, over a wire of 1,500
 // octets: they arrive in one piece, and what is larger is answered.
 func (l *lab) fullSize(t *testing.T, x *lac) {
-	for _, alg := range []string{"aes128gcm16-ecp256", "aes256-sha256-ecp256", "aes256-sha512-ecp256", "chacha20poly1305-ecp256"} {
+	for _, alg := range []string{"aes128gcm16-ecp256", "aes256-sha256-ecp256", "aes256-sha512-ecp256"} {
 		for _, encap := range []bool{false, true} {
 			c := conn{name: "size", version: 2, psk: sharedKey, esp: alg, encap: encap}
 			t.Run(fmt.Sprintf("%s encap=%v", alg, encap), func(t *testing.T) { l.fullSizeOf(t, x, c) })
