@@ -28,6 +28,7 @@ var example []byte
 type cli struct {
 	Run     runCmd     `cmd:"" default:"withargs" help:"Serve LACs until SIGTERM or SIGINT (the default)."`
 	Check   checkCmd   `cmd:"" help:"Check a configuration file as a whole and say what is wrong with it."`
+	Wall    wallCmd    `cmd:"" help:"Show the kernel policies that drop clear L2TP, or take them away."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Example exampleCmd `cmd:"" help:"Print a configuration file that shows every key."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -124,6 +125,9 @@ func (c *checkCmd) Run() error {
 		return err
 	}
 	fmt.Printf("%s: good; node %s, %d LAC profiles, %d pools\n", c.Config, set.node, len(set.lacs), len(set.pools.Pools))
+	for _, s := range checkIPsec(set) {
+		fmt.Println(s)
+	}
 	return nil
 }
 

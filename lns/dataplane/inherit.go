@@ -114,6 +114,8 @@ func (u *udp) inherit(listener uint16, a netip.AddrPort, c Config) (bool, error)
 		err := unix.SetNonblock(fd, true)
 		if err == nil && c.Marks {
 			err = readMarks(fd)
+		} else {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVMARK, 0) // an older kernel has none
 		}
 		if err == nil {
 			s.file, s.raw, err = pollable(fd, "udp:"+a.String())
