@@ -32,8 +32,8 @@ type IPsecProfile struct {
 	// ("eap-mschapv2", "eap-tls", "eap-radius": IKEv2 only; we prove ourselves by certificate then).
 	Auth string
 	// LocalID is our IKE identity; empty is our certificate's subject, or our address.
-	// RemoteIDs are the identities that a LAC may have, with * for parts of them; none is any that
-	// the credentials prove.
+	// RemoteIDs are the identities that a LAC may have; * may be the beginning of one
+	// ("*.example.net"), or a value in a distinguished name; none is any that the credentials prove.
 	LocalID   string
 	RemoteIDs []string
 	// PSK is the pre-shared key.
@@ -115,6 +115,12 @@ func (p *IPsecProfile) Validate() error {
 	oneOf("revocation", p.Revocation, "relaxed", "ifuri", "strict")
 	oneOf("unique", p.Unique, "no", "replace", "never", "keep")
 	p.validateTimes(bad)
+	for _, id := range p.RemoteIDs {
+		// A distinguished name may have * for the value of any part; other identities only at their beginning.
+		if id == "" || !strings.Contains(id, "=") && strings.LastIndexByte(id, '*') > 0 {
+			bad("remote_ids: %q is no identity that charon can match; * may only be its beginning (*.example.net, *@example.net), or a part's value in a distinguished name (C=ZA, O=*)", id)
+		}
+	}
 	p.validateCredentials(bad)
 	for field, list := range map[string][]string{"ike_proposals": p.IKEProposals, "esp_proposals": p.ESPProposals} {
 		for _, s := range list {

@@ -185,7 +185,7 @@ func (s *Server) applyIPsec() {
 // canProtect refuses a profile that nobody could come through.
 func (s *Server) canProtect(p *LACProfile) error {
 	if p.IPsecMode() == IPsecRequired && s.cfg.IPsec == nil {
-		return fmt.Errorf("lac %q: ipsec.mode is required, but this node has no key exchange: add the section ipsec to its configuration", p.Name)
+		return fmt.Errorf("lac %q: ipsec.mode is required, but this node has no key exchange: set ipsec.enable: true in its configuration and restart it", p.Name)
 	}
 	return nil
 }

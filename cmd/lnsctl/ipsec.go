@@ -16,7 +16,7 @@ type lacIPsecFlags struct {
 	IPsecIKE          *uint32        `name:"ipsec-ike" placeholder:"N" help:"IKE version: 1, 2, or 0 for either."`
 	IPsecAuth         *string        `name:"ipsec-auth" placeholder:"HOW" help:"How the LAC proves who it is: psk, cert, or an EAP method such as eap-tls."`
 	IPsecLocalID      *string        `name:"ipsec-local-id" placeholder:"ID" help:"The node's IKE identity."`
-	IPsecRemoteID     []string       `name:"ipsec-remote-id" placeholder:"ID" help:"An IKE identity that a LAC may have, with * for parts; may be repeated."`
+	IPsecRemoteID     []string       `name:"ipsec-remote-id" placeholder:"ID" help:"An IKE identity that a LAC may have, e.g. *.example.net; may be repeated."`
 	IPsecPSKFile      *string        `name:"ipsec-psk-file" placeholder:"FILE" help:"File with the pre-shared key, \"-\" for standard input."`
 	IPsecCertificate  *string        `name:"ipsec-certificate" placeholder:"FILE" help:"The node's certificate (PEM), with the CAs between it and the root behind it."`
 	IPsecKey          *string        `name:"ipsec-key" placeholder:"FILE" help:"The certificate's private key (PEM)."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"culvert/lns"
@@ -55,4 +56,16 @@ func (d *daemon) runIPsec() {
 	}
 	d.ipsec.Start()
 	d.onAbort(func() { d.closing("IPsec", d.ipsec.Close()) })
+}
+
+// adviseIPsec says what lnsd check can see of IPsec that is not wrong, but not right either.
+func adviseIPsec(set *settings) []string {
+	if set.ipsec == nil {
+		return nil
+	}
+	list := ipsec.Advise(context.Background(), *set.ipsec, set.lacs)
+	if err := dataplane.ProbeMarks(); errors.Is(err, dataplane.ErrNoMarks) {
+		list = append(list, "this kernel tells no marks (SO_RCVMARK, Linux 5.19): of two clients behind one NAT address with one port only the newest is served")
+	}
+	return list
 }

@@ -60,6 +60,8 @@ type lab struct {
 	dir      string
 	lns, lac string // VICI sockets
 	stop     map[string]func()
+	// space is the namespace of the LNS; extra is what its strongswan.conf says before the test's own.
+	space, extra string
 }
 
 var labs int
@@ -79,6 +81,7 @@ func newLab(t *testing.T) *lab {
 		l.ip("-n", ns, "addr", "add", address+"/24", "dev", "v0")
 		l.ip("-n", ns, "link", "set", "v0", "up")
 	}
+	l.space = a
 	l.lns, l.lac = l.charon("lns", a), l.charon("lac", b)
 	return l
 }
@@ -109,7 +112,7 @@ func (l *lab) charon(name, ns string) string {
 }
 `, plugins, socket, dir)
 	path := filepath.Join(dir, "strongswan.conf")
-	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(l.extra+conf), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
 	cmd := exec.Command("ip", "netns", "exec", ns, charonPath)

@@ -171,8 +171,6 @@ func (m *Manager) logLine(body vici.Section) {
 	}
 	f.At = time.Now()
 	m.stats.fail(f.Reason)
-	m.cfg.Log.Warn("a LAC could not set up its SA", "lac", f.Remote.Addr(), "profile", f.Profile, "identity", f.Identity,
-		"reason", string(f.Reason), "detail", f.Detail)
 	m.hearer().IKEFailed(*f)
 }
 

@@ -3,6 +3,7 @@ package ipsec
 import (
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestCharonHasTheProfiles(t *testing.T) {
 	withCert := profile("by cert", func(p *lns.LACProfile) {
 		p.IPsec.Auth, p.IPsec.PSK = "cert", ""
 		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA, p.IPsec.CRL = cert, key, ca.pem, ca.revoke(t, 77)
-		p.IPsec.RemoteIDs = []string{"CN=lac-*", "lac.example.net"}
+		p.IPsec.RemoteIDs = []string{"CN=*", "lac.example.net"}
 	})
 	eap := profile("eap", func(p *lns.LACProfile) {
 		p.IPsec.Auth, p.IPsec.PSK, p.IPsec.Version = "eap-mschapv2", "", 2
@@ -220,5 +221,41 @@ func TestFailuresHaveReasons(t *testing.T) {
 			}
 			m.Close()
 		})
+	}
+}
+
+// TestAdvise: what lnsd check says of a charon that is there, and of one that is not.
+func TestAdvise(t *testing.T) {
+	l := newLab(t)
+	old := profile("old", func(p *lns.LACProfile) { p.IPsec.Legacy, p.IPsec.PSK, p.IPsec.DPDDelay = true, "short", 0 })
+	other := profile("other", nil)
+	cfg := Config{Socket: l.lns, Listen: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1701")}}
+	list := strings.Join(Advise(t.Context(), cfg, []lns.LACProfile{old, other}), "\n")
+	for _, want := range []string{"weak algorithms (sha1", "key of 5 characters", "does not look for dead peers", "old, other match any source"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("nothing of %q in\n%s", want, list)
+		}
+	}
+	if strings.Contains(list, "charon") && strings.Contains(list, "answer") {
+		t.Errorf("charon is there, but\n%s", list)
+	}
+	cfg.Socket = l.dir + "/nobody"
+	if list := Advise(t.Context(), cfg, nil); len(list) != 1 || !strings.Contains(list[0], "systemctl enable --now strongswan") {
+		t.Errorf("charon is not there: %q", list)
+	}
+}
+
+// TestShippedConfiguration: charon takes the file in ops/strongswan, every key of it.
+func TestShippedConfiguration(t *testing.T) {
+	l := newLab(t)
+	shipped, err := os.ReadFile("../../ops/strongswan/culvert.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.stop["lns"]()
+	l.extra = string(shipped)
+	l.lns = l.charon("lns", l.space)
+	if list := adviseCharon(t.Context(), Config{Socket: l.lns}); len(list) != 0 {
+		t.Errorf("a charon with the shipped configuration: %q", list)
 	}
 }
