@@ -24,7 +24,7 @@ func (l *lab) startLAC(ns string, port int) (*lac, error) {
 	conf := fmt.Sprintf("[global]\nport = %d\nauth file = /dev/null\n\n[lac isp]\nlns = %s\nhostname = %s\nlength bit = yes\npppoptfile = %s/%s/options\n",
 		port, lnsAddr, ns, dir, ns)
 	options := fmt.Sprintf("noauth\nuser %s\npassword %s\nnoipdefault\nipcp-accept-local\nipcp-accept-remote\nnodefaultroute\n"+
-		"refuse-eap\nrefuse-pap\nrefuse-mschap\nrefuse-mschap-v2\nipparam %s\nlogfile %s/%s/pppd.log\ndebug\nmaxfail 1\nlcp-echo-interval 2\nlcp-echo-failure 30\n", ns, password, ns, dir, ns)
+		"refuse-eap\nrefuse-pap\nrefuse-mschap\nrefuse-mschap-v2\nipparam %s\nlogfile %s/%s/pppd.log\ndebug\nmaxfail 1\n", ns, password, ns, dir, ns)
 	for name, text := range map[string]string{
 		dir + "/" + ns + "/xl2tpd.conf": conf, dir + "/" + ns + "/options": options,
 		"/etc/ppp/options": "", "/etc/ppp/pap-secrets": "", "/etc/ppp/chap-secrets": "",

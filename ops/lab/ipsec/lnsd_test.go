@@ -156,7 +156,8 @@ func (l *lab) metric(name string, words ...string) (float64, error) {
 	sum := 0.0
 lines:
 	for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
-		if !strings.HasPrefix(s.Text(), "culvert_"+name) {
+		rest, ok := strings.CutPrefix(s.Text(), "culvert_"+name)
+		if !ok || !strings.HasPrefix(strings.TrimPrefix(rest, "_total"), "{") && !strings.HasPrefix(strings.TrimPrefix(rest, "_total"), " ") {
 			continue
 		}
 		for _, w := range words {

@@ -6,6 +6,18 @@ import (
 	"time"
 )
 
+// TestNAT is about LACs behind one address.
+func TestNAT(t *testing.T) {
+	needs(t)
+	l := newLab(t)
+	t.Cleanup(func() {
+		if err := l.report.writeTo(l.out, "nat"); err != nil {
+			t.Error(err)
+		}
+	})
+	l.behindNAT(t)
+}
+
 // behindNAT has two LACs behind one address call at the same time, with different source ports
 // of L2TP and with the same one.
 func (l *lab) behindNAT(t *testing.T) {
@@ -22,8 +34,6 @@ func (l *lab) behindNAT(t *testing.T) {
 			t.Run(name, func(t *testing.T) { l.twoAtOnce(t, left, right, version, port) })
 		}
 	}
-	must(t, left.reset())
-	must(t, right.reset())
 }
 
 func (l *lab) twoAtOnce(t *testing.T, left, right *lac, version, port int) {
