@@ -78,6 +78,7 @@ type Engine struct {
 	open    int
 	unacked int
 	spare   []*effects
+	serve   *l2tp.TunnelConfig // of tunnels that LNSs open; nil answers none
 	stats   Stats
 }
 
@@ -189,8 +190,12 @@ func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 	case l2tp.EventDown:
 		e.tunnelDown(now, t, ev)
 	case l2tp.EventMessage:
-		if ev.Message.Type == l2tp.MessageCSURQ {
+		switch ev.Message.Type {
+		case l2tp.MessageCSURQ:
 			e.speedRequest(now, t, &ev.Message)
+			return
+		case l2tp.MessageOCRQ:
+			e.asked(now, t, &ev.Message)
 			return
 		}
 		if c := t.call(ev.SessionID); c != nil {

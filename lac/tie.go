@@ -12,7 +12,7 @@ import (
 // waits for its reply: then the tie breakers decide (RFC 2661 section 4.4.3). An
 // Engine that loses answers the peer's SCCRQ, and its user's Tunnel comes up all
 // the same, opened from the other end. In any other case an Engine takes no
-// tunnels: it is a LAC, not a server for them.
+// tunnels, unless Serve says so: it is a LAC, not a server for them.
 func (e *Engine) sccrq(now time.Duration, sock uint16, from netip.AddrPort, payload, datagram []byte) {
 	if t := e.answered(sock, from, payload); t != nil {
 		e.input(now, t, datagram)
@@ -37,7 +37,11 @@ func (e *Engine) sccrq(now time.Duration, sock uint16, from netip.AddrPort, payl
 		e.input(now, t, datagram)
 		return
 	}
-	if !found {
+	switch {
+	case found:
+	case e.serve != nil:
+		e.accept(now, sock, from, datagram)
+	default:
 		e.stats.NoTunnel++
 	}
 }

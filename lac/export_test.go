@@ -1,0 +1,4 @@
+package lac
+
+// CallByID is the call of a tunnel with our id, or nil.
+func CallByID(t *Tunnel, id uint16) *Call { return t.call(id) }
