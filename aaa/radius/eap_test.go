@@ -339,3 +339,36 @@ func TestFreeRADIUSEAP(t *testing.T) {
 		})
 	}
 }
+
+// TestFreeRADIUSDiesInEAP: a conversation dies with its server, whose successor does not know it.
+func TestFreeRADIUSDiesInEAP(t *testing.T) {
+	f := radtest.StartFreeRADIUS(t, radtest.FreeRADIUSConfig{Secret: secret, Users: users, EAP: "md5"})
+	auth := quick(f.Auth)
+	auth.Timeout = time.Second
+	c, _ := newClient(t, []radius.Server{auth}, nil)
+	challenge := func() aaa.Request {
+		_, err := ask(t, c, eapIdentity("ann"))
+		var more *aaa.Challenge
+		if !errors.As(err, &more) {
+			t.Fatalf("no challenge: %v", err)
+		}
+		peer := subscriber.EAPPeer{User: "ann", Password: "right"}
+		p, err := ppp.ParseEAP(more.EAP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return eapRequest("ann", more.State, bytes.Clone(peer.Answer(&p)))
+	}
+	response := challenge()
+	f.Stop()
+	_, err := ask(t, c, response)
+	wantUnavailable(t, err)
+	f.Start()
+	eventually(t, "the server is alive again", func() bool { return c.Stats()[0].Alive })
+	if _, err := ask(t, c, response); !errors.Is(err, aaa.ErrReject) {
+		t.Errorf("a Response to a challenge that nobody has sent: %v", err)
+	}
+	if g, err := ask(t, c, challenge()); err != nil || !isEAP(g.EAP, ppp.EAPSuccess) {
+		t.Errorf("a new conversation: %+v, %v", g, err)
+	}
+}
