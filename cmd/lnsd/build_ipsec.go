@@ -125,6 +125,9 @@ func (b *builder) ipsec(c *fileConfig, set *settings) *ipsec.Config {
 		return nil
 	}
 	out := &ipsec.Config{Socket: c.IPsec.Socket, Listen: set.plane.Listen, Wall: c.IPsec.Wall == nil || *c.IPsec.Wall}
+	if out.Socket == "" {
+		out.Socket = ipsec.DefaultSocket
+	}
 	if len(out.Listen) > 0 { // else that is complained of already
 		b.check("$.ipsec", out.Validate())
 	}

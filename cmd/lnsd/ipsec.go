@@ -63,9 +63,5 @@ func adviseIPsec(set *settings) []string {
 	if set.ipsec == nil {
 		return nil
 	}
-	list := ipsec.Advise(context.Background(), *set.ipsec, set.lacs)
-	if err := dataplane.ProbeMarks(); errors.Is(err, dataplane.ErrNoMarks) {
-		list = append(list, "this kernel tells no marks (SO_RCVMARK, Linux 5.19): of two clients behind one NAT address with one port only the newest is served")
-	}
-	return list
+	return ipsec.Advise(context.Background(), *set.ipsec, set.lacs)
 }

@@ -124,12 +124,12 @@ func (c *checkCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	for _, note := range adviseIPsec(set) {
-		fmt.Printf("%s: note: %s\n", c.Config, note)
-	}
 	fmt.Printf("%s: good; node %s, %d LAC profiles, %d pools\n", c.Config, set.node, len(set.lacs), len(set.pools.Pools))
 	for _, s := range checkIPsec(set) {
 		fmt.Println(s)
+	}
+	for _, s := range adviseIPsec(set) {
+		fmt.Println("ipsec: note:", s)
 	}
 	return nil
 }

@@ -22,6 +22,13 @@ prometheus                        prometheus
 gcc                               gcc
 /usr/include/stdio.h              libc6-dev
 /usr/sbin/l2tpns                  l2tpns
+/usr/sbin/charon-systemd          charon-systemd
+/usr/sbin/swanctl                 strongswan-swanctl
+/usr/lib/ipsec/plugins/libstrongswan-gcm.so           libstrongswan-standard-plugins
+/usr/lib/ipsec/plugins/libstrongswan-eap-mschapv2.so  libcharon-extauth-plugins
+/usr/lib/ipsec/plugins/libstrongswan-curve25519.so    libstrongswan-extra-plugins
+/usr/sbin/iptables-legacy         iptables
+tcpdump                           tcpdump
 '
 
 have() {
