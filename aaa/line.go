@@ -14,8 +14,8 @@ type Line struct {
 	CircuitID, RemoteID string
 	// Values are the numbers, in the order of their types.
 	Values []LineValue
-	// Encapsulation is Access-Loop-Encapsulation: data link and two encapsulations, an
-	// octet each; nil where it was not told.
+	// Encapsulation is Access-Loop-Encapsulation as in RFC 5515: data link (0 AAL5, 1 Ethernet) and
+	// two encapsulations, an octet each; nil where it was not told.
 	Encapsulation *[3]byte
 	// Interworking says that PPPoA is turned into PPPoE on the way (IWF-Session).
 	Interworking bool

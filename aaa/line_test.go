@@ -8,7 +8,7 @@ import (
 
 func fullLine() *Line {
 	return &Line{
-		CircuitID: "olt-7 eth 3/21", RemoteID: "DEU.QSC\x00\xff", Encapsulation: &[3]byte{2, 1, 0}, Interworking: true,
+		CircuitID: "olt-7 eth 3/21", RemoteID: "DEU.QSC\x00\xff", Encapsulation: &[3]byte{1, 1, 0}, Interworking: true,
 		Values: []LineValue{{129, 20_000_000}, {130, 1 << 40}, {142, 8}, {LineAccessType, 5}},
 	}
 }

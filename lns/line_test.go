@@ -28,7 +28,7 @@ func lineUp(t *testing.T, change func(*Config), icrq, iccn func(*l2tp.Message)) 
 
 // icrqLine is an ICRQ with access-line AVPs.
 func icrqLine(m *l2tp.Message) {
-	m.Line = &l2tp.AccessLine{AgentCircuitID: []byte("olt 7"), AgentRemoteID: []byte("DEU.QSC"), Encapsulation: [3]byte{2, 1, 0}, Type: 5}
+	m.Line = &l2tp.AccessLine{AgentCircuitID: []byte("olt 7"), AgentRemoteID: []byte("DEU.QSC"), Encapsulation: [3]byte{1, 1, 0}, Type: 5}
 	m.Line.Set(l2tp.LineAgentCircuitID, l2tp.LineAgentRemoteID, l2tp.LineAccessLoop, l2tp.LineType)
 	m.Line.SetRate(l2tp.LineActualDown, 80_000_000)
 	m.Line.SetRate(l2tp.LineActualUp, 10_000_000_000)
@@ -44,7 +44,7 @@ func TestAccessLine(t *testing.T) {
 		m.Set(l2tp.AVPPrivateGroup)
 	})
 	want := &aaa.Line{
-		CircuitID: "olt 7", RemoteID: "DEU.QSC", Encapsulation: &[3]byte{2, 1, 0},
+		CircuitID: "olt 7", RemoteID: "DEU.QSC", Encapsulation: &[3]byte{1, 1, 0},
 		Values: []aaa.LineValue{{Type: 129, Value: 10_000_000_000}, {Type: 130, Value: 80_000_000}, {Type: 142, Value: 8}, {Type: aaa.LineAccessType, Value: 5}},
 	}
 	for what, id := range map[string]aaa.Identity{"Access-Request": r.aaa.reqs[0].Identity, "Start": r.aaa.usages[0].Identity} {

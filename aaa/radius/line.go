@@ -41,7 +41,11 @@ func (e *encoder) accessLine(l *aaa.Line) {
 		}
 	}
 	if l.Encapsulation != nil {
-		e.vendor(vendorDSLForum, dslEncapsulation, l.Encapsulation[:])
+		b := *l.Encapsulation
+		if b[0] <= 1 {
+			b[0]++ // AAL5 and Ethernet are 0 and 1 in RFC 5515, but 1 and 2 in RFC 4679
+		}
+		e.vendor(vendorDSLForum, dslEncapsulation, b[:])
 	}
 	if l.Interworking {
 		e.vendor(vendorDSLForum, dslInterworking, nil)

@@ -11,7 +11,7 @@ import (
 func TestFreeRADIUSAccessLine(t *testing.T) {
 	f, c, _ := startFreeRADIUS(t)
 	line := &aaa.Line{
-		CircuitID: "olt-7 eth 3/21", RemoteID: strings.Repeat("r", 300), Encapsulation: &[3]byte{2, 1, 0}, Interworking: true,
+		CircuitID: "olt-7 eth 3/21", RemoteID: strings.Repeat("r", 300), Encapsulation: &[3]byte{1, 1, 0}, Interworking: true,
 		Values: []aaa.LineValue{{Type: 129, Value: 20_000_000}, {Type: 130, Value: 10_000_000_000}, {Type: 142, Value: 8}, {Type: aaa.LineAccessType, Value: 5}},
 	}
 	for _, k := range []aaa.UsageKind{aaa.UsageStart, aaa.UsageStop} {

@@ -66,7 +66,7 @@ func sampleSessions(count int) []lns.SessionInfo {
 		if i == 0 {
 			s.PrivateGroup = "vrf-7"
 			s.Line = &aaa.Line{
-				CircuitID: "olt-7 eth 3/21", RemoteID: "DEU.QSC.0815", Encapsulation: &[3]byte{2, 1, 0},
+				CircuitID: "olt-7 eth 3/21", RemoteID: "DEU.QSC.0815", Encapsulation: &[3]byte{1, 1, 0},
 				Values: []aaa.LineValue{{Type: 129, Value: 20_000_000}, {Type: 130, Value: 80_000_000}, {Type: 140, Value: 8}, {Type: aaa.LineAccessType, Value: 5}},
 			}
 			s.CallErrors = &l2tp.CallErrors{CRC: 17, Framing: 2}
