@@ -222,7 +222,7 @@ func TestEAPOverALossyPath(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		r.lose = func(_ bool, b []byte) bool {
 			h, _, err := l2tp.ParseHeader(b)
-			return err == nil && !h.Control && rnd.IntN(4) == 0
+			return err == nil && !h.Control && rnd.IntN(6) == 0
 		}
 		c := l.dial("alice", nil)
 		r.until(time.Minute, "decided", func() bool { return c.up || c.cdn != nil })

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"time"
 
@@ -30,7 +31,7 @@ type eapState struct {
 	// response is before the owner; other is one that came after it with the
 	// same identifier, should the owner ignore the first.
 	response, other []byte
-	// timeout is the owner's for this Request.
+	// timeout is the time between transmissions of an owner's Request; 0 for that of the identity.
 	timeout time.Duration
 	// rounds counts the owner's Requests; before the first, an identity is waited for.
 	rounds uint8
@@ -42,8 +43,8 @@ type Challenge struct {
 	Packet []byte
 	// State is handed back with the next Credentials.
 	State []byte
-	// Timeout, where not 0, is how long to wait for the peer before the Request is
-	// repeated (RFC 3579 section 2.3): who has to type a password needs longer.
+	// Timeout is how long to wait for the peer before the Request is repeated
+	// (RFC 3579 section 2.3): who has to type a password needs longer. 0 is Config.Restart.
 	Timeout time.Duration
 	// Ignored says that the Response was invalid and does not count (RFC 3579
 	// section 2.2, Error-Cause 202).
@@ -65,14 +66,19 @@ func (l *Link) startEAP(now time.Duration, fx *Effects) {
 }
 
 // sendEAPRequest sends the Request in hand, and again, the same octets, until
-// the peer answers (RFC 3748 section 4.3).
+// the peer answers (RFC 3748 section 4.3). That for the identity is repeated as soon as a
+// challenge of CHAP. The server's are not: a peer has to compute for some of them, and
+// pppd 2.4.9 takes a fragment of EAP-TLS that comes twice for two, and fails.
 func (l *Link) sendEAPRequest(now time.Duration, fx *Effects) {
 	n := l.neg
 	if n.resends == 0 {
 		return
 	}
-	// A period that the server asked for may be longer than ours ever gets.
-	n.resendAt = armed(now + max(l.resendAfter(), n.eap.timeout))
+	after := n.eap.timeout
+	if after == 0 {
+		after = l.resendAfter()
+	}
+	n.resendAt = armed(now + after)
 	n.resends--
 	l.sendEAP(n.eap.request, fx)
 }
@@ -153,7 +159,7 @@ func (l *Link) Challenge(now time.Duration, c *Challenge, fx *Effects) error {
 	e.request, e.response, e.other = bytes.Clone(p.Packet), nil, nil
 	l.auth, l.authID = authWaiting, p.ID
 	n.authAt = armed(now + l.cfg.AuthTimeout + c.Timeout)
-	n.resends, e.timeout = l.cfg.MaxConfigure, c.Timeout
+	n.resends, e.timeout = l.cfg.MaxConfigure, cmp.Or(c.Timeout, l.cfg.Restart)
 	l.sendEAPRequest(now, fx)
 	return nil
 }
