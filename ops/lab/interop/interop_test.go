@@ -39,6 +39,12 @@ func TestInterop(t *testing.T) {
 		}
 		l.run(t, "bad-credentials/"+method, func(x *row) { l.refusedByEAP(x, method) })
 	}
+	for _, q := range quirks {
+		for _, mode := range modes {
+			l.run(t, mode+"/quirk-"+q.name, func(x *row) { l.quirkyCall(x, mode, q) })
+		}
+	}
+	l.run(t, "lnsctl/session-trace", l.sessionTrace)
 	l.run(t, "framed-address", l.framedAddress)
 	l.run(t, "two-tunnels", l.twoTunnels)
 	l.run(t, "four-calls", l.fourCalls)

@@ -66,6 +66,8 @@ type lacConfig struct {
 	challenge bool
 	// lines are the calls that can be dialled.
 	lines []line
+	// extra are more lines of each call's section.
+	extra string
 }
 
 // line is a subscriber's line: what pppd is told for its call.
@@ -76,6 +78,8 @@ type line struct {
 	method   string // "pap", "chap", "mschapv2", or one of eapMethods
 	// certificate is the name of the certificate for EAP-TLS; "" is the right one.
 	certificate string
+	// extra are more options for pppd, a line each.
+	extra string
 }
 
 // startLAC starts an xl2tpd.
@@ -91,6 +95,7 @@ func startLAC(h *guest.Host, cfg lacConfig) (*xl2tpd, error) {
 		if cfg.challenge {
 			conf += "challenge = yes\n"
 		}
+		conf += cfg.extra
 		if err := h.Put(path.Join(x.dir, l.name+".options"), l.options(x.dir), 0o600); err != nil {
 			return nil, err
 		}
@@ -121,7 +126,7 @@ func (l line) options(dir string) string {
 		refuse = eapOptions(l.method, cmp.Or(l.certificate, "client"))
 	}
 	return refuse + fmt.Sprintf("noauth\nuser %s\npassword %s\nusepeerdns\nnoipdefault\nipcp-accept-local\nipcp-accept-remote\n"+
-		"nodefaultroute\nipparam %s\nlogfile %s/%s.pppd\ndebug\nmaxfail 1\n", l.user, l.password, l.name, dir, l.name)
+		"nodefaultroute\nipparam %s\nlogfile %s/%s.pppd\ndebug\nmaxfail 1\n", l.user, l.password, l.name, dir, l.name) + l.extra
 }
 
 // tell writes a command to xl2tpd, which loses what comes too fast.

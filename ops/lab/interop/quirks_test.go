@@ -1,0 +1,107 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What LACs and subscribers do that lns/QUIRKS.md lists, as far as xl2tpd and pppd can be
+// brought to do it. Each case is named after its row there.
+type quirk struct {
+	name string
+	// lac are lines for xl2tpd's section, pppd for the subscriber's options.
+	lac, pppd string
+}
+
+var quirks = []quirk{
+	{"06-window-of-one", "tunnel rws = 1\n", ""},
+	{"10-speeds", "tx bps = 80000000\nrx bps = 20000000\n", ""},
+	{"16-nothing-compressed", "", "noaccomp\nnopcomp\n"},
+	{"16-protocol-compressed", "", "noaccomp\n"},
+	{"16-address-compressed", "", "nopcomp\n"},
+	{"27-small-mru", "", "mru 1400\nmtu 1400\n"},
+}
+
+// quirkyCall is one whole call of a LAC, or subscriber, with a habit.
+func (l *lab) quirkyCall(x *row, mode string, q quirk) {
+	name := mode[:1] + "-" + q.name
+	ln := lineOf(name, "chap")
+	ln.extra = q.pppd
+	cfg := secured(name, mode, ln)
+	cfg.extra = q.lac
+	lac := l.lacFor(x, cfg)
+	c := l.up(x, lac, ln)
+	x.check("ping", func() error { return c.ping(coreAddr) })
+	x.check("tcp", func() error { return c.transfer(l.core, coreAddr) })
+	l.started(x, c)
+	x.check("end", c.hangUp)
+	l.ended(x, c, byUser)
+}
+
+// traceOf is what lnsctl tells of a subscriber's sessions of the past, in words.
+func (l *lab) traceOf(user string) (string, error) {
+	out, err := l.lnsd.ctl("session", "trace", user, "--history", "-o", "json")
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var m struct {
+			Session struct {
+				Cause  string
+				Events []struct{ Text string }
+			}
+		}
+		if err := dec.Decode(&m); err != nil {
+			return "", err
+		}
+		for _, e := range m.Session.Events {
+			b.WriteString(e.Text + "\n")
+		}
+	}
+	return b.String(), nil
+}
+
+// wantTrace checks that what lnsctl tells has these texts, in this order, and no password.
+func (l *lab) wantTrace(ln line, texts ...string) error {
+	told, err := l.traceOf(ln.user)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(told, ln.password) {
+		return fmt.Errorf("lnsctl session trace tells the password:\n%s", told)
+	}
+	rest := told
+	for _, t := range texts {
+		_, after, found := strings.Cut(rest, t)
+		if !found {
+			return fmt.Errorf("lnsctl session trace does not tell %q (in this place):\n%s", t, told)
+		}
+		rest = after
+	}
+	return nil
+}
+
+// sessionTrace looks at the life of a call, and at one that was refused, after their ends.
+func (l *lab) sessionTrace(x *row) {
+	ln, bad := lineOf("traced", "chap"), lineOf("traced-bad", "pap")
+	bad.password = "not-" + password
+	lac := l.lacFor(x, secured("traced", "kernel", ln, bad))
+	c := l.up(x, lac, ln)
+	x.check("ping", func() error { return c.ping(coreAddr) })
+	l.started(x, c)
+	x.check("end", c.hangUp)
+	l.ended(x, c, byUser)
+	x.check("end", func() error {
+		return l.wantTrace(c.line, "recv ICRQ", "send ICRP", "recv ICCN", "LCP: send Configure-Request", "CHAP: recv Response",
+			"RADIUS: Access-Request for \""+c.line.user+"\" by CHAP", "RADIUS: Access-Accept from ", "IPCP opened "+c.addr,
+			"LCP: recv Terminate-Request", "cause user-request", "CDN result")
+	})
+	x.check("end", func() error { return lac.refused(bad, "/"+bad.name+".pppd", "authentication failed") })
+	time.Sleep(time.Second) // the link says goodbye
+	x.check("end", func() error {
+		return l.wantTrace(bad, "PAP: recv Authenticate-Request", "RADIUS: Access-Reject from ", "cause auth-rejected", "PAP: send Authenticate-Nak")
+	})
+}
