@@ -125,7 +125,8 @@ type place struct {
 type put struct {
 	a        netip.Addr
 	lifetime time.Duration
-	fresh    bool
+	fresh    bool // the neighbours are told
+	again    bool // for the second time
 	remove   bool
 }
 
@@ -437,7 +438,7 @@ func (r *Runner) put(p put) {
 	if err != nil {
 		r.log.Error("cluster: a service address", "err", err)
 	}
-	if p.fresh && err == nil {
+	if p.fresh && !p.again && err == nil {
 		r.log.Info("cluster: an address is on this host", "address", p.a)
 		time.AfterFunc(announceAgain, func() { r.post(func() { r.again(p.a) }) })
 	}
@@ -453,7 +454,7 @@ func (r *Runner) again(a netip.Addr) {
 				lifetime = 0
 			}
 			select {
-			case r.puts <- put{a: a, lifetime: lifetime, fresh: true}:
+			case r.puts <- put{a: a, lifetime: lifetime, fresh: true, again: true}:
 			default:
 			}
 			return
