@@ -42,6 +42,11 @@ var (
 	descIPsecIKE      = metric("ipsec_ike_sas_total", "IKE SAs by what they did: established or ended.", "event")
 	descIPsecFailures = metric("ipsec_ike_failures_total", "Attempts of LACs to set up an SA that failed, by reason.", "reason")
 
+	descClusterLease     = metric("cluster_lease_seconds", "What is left of the node's lease in the cluster; 0 while the database cannot be reached.")
+	descClusterStopped   = metric("cluster_stopped", "1 while the node answers for no address, as it has neither a lease nor all others' promises.")
+	descClusterMembers   = metric("cluster_members", "Nodes that may take over addresses.")
+	descClusterAddresses = metric("cluster_addresses", "Service addresses: known to the cluster, owned by this node, and those it answers for.", "state")
+
 	descOutboxPending = metric("accounting_pending_records", "Accounting records that no server has acknowledged yet.")
 	descOutboxAway    = metric("accounting_away", "1 while no accounting server answers.")
 	descOutboxRecords = metric("accounting_records_total", "Accounting records by what became of them: acknowledged, coalesced into a later one, corrupt in the journal.", "result")
@@ -58,6 +63,20 @@ func collectSources(out sink, src *Sources) {
 	collectDynAuth(out, src)
 	collectOutbox(out, src)
 	collectIPsec(out, src)
+	collectCluster(out, src)
+}
+
+func collectCluster(out sink, src *Sources) {
+	if src.Cluster == nil {
+		return
+	}
+	s := src.Cluster()
+	out.gauge(descClusterLease, s.Lease.Seconds())
+	out.gauge(descClusterStopped, boolean(s.Stopped))
+	out.gauge(descClusterMembers, float64(s.Members))
+	out.gauge(descClusterAddresses, float64(s.Addresses), "known")
+	out.gauge(descClusterAddresses, float64(s.Owned), "owned")
+	out.gauge(descClusterAddresses, float64(s.Serving), "serving")
 }
 
 func collectIPsec(out sink, src *Sources) {

@@ -28,6 +28,9 @@ func everything() (Config, *opstest.Node) {
 	stats.SetupCounts[0], stats.SetupCounts[2], stats.SetupCounts[len(lns.SetupBuckets)] = 10, 4, 1
 	node.SetStats(stats)
 	return Config{Sources: Sources{
+		Cluster: func() ClusterStats {
+			return ClusterStats{Lease: 8 * time.Second, Members: 2, Addresses: 4, Owned: 2, Serving: 2}
+		},
 		Plane: func() dataplane.Stats { return dataplane.Stats{Received: 21, Sent: 22, Overrun: 23, TooBig: 24} },
 		Writer: func() sessiondb.WriterStats {
 			return sessiondb.WriterStats{Connected: true, Pending: 31, Lag: 1500 * time.Millisecond}

@@ -28,6 +28,8 @@ type Sources struct {
 	// IPsec is that of the key exchange; SAUsage asks it for what an SA has carried, and may block until ctx ends.
 	IPsec   func() IPsecStats
 	SAUsage func(ctx context.Context, mark uint32) (lns.SAUsage, error)
+	// Cluster is about the node's part in a cluster.
+	Cluster func() ClusterStats
 	// NotReady gives further reasons why no call should be sent here;
 	// Warnings what needs attention while calls go on.
 	NotReady, Warnings func() []string
@@ -93,6 +95,17 @@ type DynAuthStats struct {
 	ACKs, NAKs, Disconnected uint64
 	// What was dropped in silence, by reason.
 	UnknownClients, BadAuthenticators, Malformed, Stale uint64
+}
+
+// ClusterStats is about the node's part in a cluster.
+type ClusterStats struct {
+	// Lease is what is left of the lease; Stopped says that the node may
+	// answer for nothing.
+	Lease   time.Duration
+	Stopped bool
+	// Members are the nodes that may claim, Addresses the service addresses
+	// of all; Owned of them are this node's, Serving it answers for.
+	Members, Addresses, Owned, Serving int
 }
 
 // OutboxStats is about accounting records that wait. Its fields are those of

@@ -26,6 +26,18 @@ func (d *daemon) sources() ops.Sources {
 	if d.writer != nil {
 		s.Writer = d.writer.Stats
 	}
+	if d.set.cluster != nil {
+		warnings := s.Warnings
+		s.NotReady = d.clusterStopped
+		s.Warnings = func() []string {
+			list := d.clusterWarnings()
+			if warnings != nil {
+				list = append(warnings(), list...)
+			}
+			return list
+		}
+		s.Cluster = d.clusterStats
+	}
 	if d.dynauth != nil {
 		s.DynAuth = func() ops.DynAuthStats { return ops.DynAuthStats(d.dynauth.Stats()) }
 	}

@@ -324,3 +324,50 @@ func (b *builder) cluster(node string, c *clusterSection, listen []netip.AddrPor
 
 // fenceFor is closed for all listeners until the cluster says otherwise.
 func fenceFor(listen []netip.AddrPort) *dataplane.Fence { return dataplane.NewFence(len(listen)) }
+
+// statusTime bounds the wait for the runner, which never does anything that takes long.
+const statusTime = time.Second
+
+func (d *daemon) clusterStatus() (cluster.Status, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusTime)
+	defer cancel()
+	return d.cluster.Load().Status(ctx)
+}
+
+// clusterStopped is why no call should be sent here.
+func (d *daemon) clusterStopped() []string {
+	if s, err := d.clusterStatus(); err == nil && s.Stopped && len(s.Addresses) > 0 {
+		return []string{"cluster: this node has neither a lease nor the word of all others that they will not claim, and answers for nothing"}
+	}
+	return nil
+}
+
+func (d *daemon) clusterWarnings() []string {
+	s, err := d.clusterStatus()
+	if err != nil || s.Database == "" {
+		return nil
+	}
+	return []string{fmt.Sprintf("cluster: the database has not answered for %v, so nothing can be taken over: %s", s.Age.Round(time.Second), s.Database)}
+}
+
+func (d *daemon) clusterStats() ops.ClusterStats {
+	s, err := d.clusterStatus()
+	if err != nil {
+		return ops.ClusterStats{}
+	}
+	out := ops.ClusterStats{Lease: s.Lease, Stopped: s.Stopped, Addresses: len(s.Addresses)}
+	for _, a := range s.Addresses {
+		if a.Owner == s.Node {
+			out.Owned++
+		}
+		if a.Serving {
+			out.Serving++
+		}
+	}
+	for _, n := range s.Nodes {
+		if n.Member {
+			out.Members++
+		}
+	}
+	return out
+}

@@ -136,7 +136,7 @@ func newWithheld(d *daemon) *withheld {
 }
 
 // firstList is how long taking an address waits for the first list.
-const firstList = 3 * time.Second
+const firstList = time.Second
 
 // wait waits until the database has been asked once, or is known not to answer.
 func (w *withheld) wait(ctx context.Context) {
@@ -191,8 +191,10 @@ func (w *withheld) set(list []netip.Addr) {
 	for _, a := range gone {
 		w.release(a)
 	}
-	w.once.Do(func() { close(w.ready) })
 }
+
+// asked says that the database has been asked, or does not answer.
+func (w *withheld) asked() { w.once.Do(func() { close(w.ready) }) }
 
 // poolsEvery is how often the database is asked which of this node's addresses are elsewhere.
 const poolsEvery = 10 * time.Second
@@ -221,6 +223,7 @@ func (d *daemon) keepPools(ctx context.Context) {
 				d.withheld.set(elsewhere)
 			}
 		}
+		d.withheld.asked()
 		if err != nil && ctx.Err() == nil && err.Error() != complained {
 			complained = err.Error()
 			d.log.Warn("cluster: the pools' addresses cannot be compared with the other nodes'", "err", err)

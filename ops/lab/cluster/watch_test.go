@@ -3,7 +3,6 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -143,18 +142,6 @@ func (w *watch) turns(from netip.Addr, since time.Time) (turns string, gap time.
 	return strings.Join(who, " "), gap
 }
 
-// silent tells how long an address has said nothing by now.
-func (w *watch) silent(from netip.Addr) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := len(w.seen) - 1; i >= 0; i-- {
-		if w.seen[i].from == from && !w.seen[i].arp {
-			return time.Since(w.seen[i].at)
-		}
-	}
-	return time.Hour
-}
-
 // proxy passes connections on to a server, for as long as the test runs.
 func proxy(t *testing.T, listen, to string) {
 	t.Helper()
@@ -181,8 +168,4 @@ func pass(c net.Conn, to string) {
 	defer d.Close()
 	go func() { _, _ = io.Copy(d, c); d.Close(); c.Close() }()
 	_, _ = io.Copy(c, d)
-}
-
-func (s sight) String() string {
-	return fmt.Sprintf("%v %s from %v", s.at.Format("05.000"), s.node, s.from)
 }
