@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"sync"
 	"time"
 
 	"culvert/lns/dataplane"
@@ -92,10 +93,16 @@ func (s *Server) onShards(f func(*shard)) {
 		s.each(f)
 		return
 	}
+	var all sync.WaitGroup
 	for _, sh := range s.shards {
 		sh.now = s.clock.Mono()
-		f(sh)
+		if s.starting {
+			all.Go(func() { f(sh) })
+		} else {
+			f(sh)
+		}
 	}
+	all.Wait()
 }
 
 // stoodIn makes a profile for tunnels whose own is gone: an operator has removed it

@@ -46,8 +46,10 @@ type Server struct {
 	// marks says that each datagram has the mark of its SA.
 	marks  bool
 	saUses saUses
-	// running says that the shards have their goroutines; recovery is what Start found.
+	// running says that the shards have their goroutines, starting that Start is about to make them;
+	// recovery is what it found.
 	running  bool
+	starting bool
 	recovery Recovery
 
 	// inline, where a test steps the shards itself, does what each does, at once.
@@ -86,6 +88,7 @@ func New(cfg Config) (*Server, error) {
 // serve. Packets that come before that wait in the plane's sockets. An error
 // about the journal names the record and says what to do; nothing was changed then.
 func (s *Server) Start() error {
+	s.starting = true
 	if !s.cfg.Elsewhere {
 		if err := s.recoverJournal(); err != nil {
 			return err
