@@ -212,6 +212,10 @@ func (s *session) resync(ctx context.Context, begin bool) error {
 	m := s.m
 	ctx, cancel := context.WithTimeoutCause(ctx, listTime, fmt.Errorf("charon has not listed its SAs within %v", listTime))
 	defer cancel()
+	var before snapshot
+	if begin {
+		before = m.snapshot()
+	}
 	live := map[spis]bool{}
 	all := alive{map[uint32]bool{}, map[uint32]bool{}}
 	var found []listed
@@ -231,7 +235,7 @@ func (s *session) resync(ctx context.Context, begin bool) error {
 	m.lastSync = now
 	m.dropLost(live, begin, now)
 	if begin {
-		m.clearStale(all)
+		m.clearStale(before, all)
 	}
 	for i := range found {
 		if found[i].c.state != "REKEYED" {
@@ -254,7 +258,7 @@ func (m *Manager) dropLost(live map[spis]bool, restarted bool, now time.Time) {
 		for id, x := range p.children {
 			if live[x] {
 				alive = true
-			} else if restarted {
+			} else {
 				delete(p.children, id)
 				delete(m.tab.byChild, id)
 			}

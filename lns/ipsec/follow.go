@@ -41,6 +41,7 @@ func (s *session) begin(ctx context.Context) error {
 	m := s.m
 	m.ikes = ikeLog{}
 	clear(m.ours)
+	m.tab.exhume()
 	if err := s.resync(ctx, true); err != nil {
 		return err
 	}

@@ -24,9 +24,15 @@ type kernel interface {
 	Blocks() ([]block, error)
 	Block(block) error
 	Unblock(block) error
-	// Sweep removes the SAs and policies for UDP of these addresses' ports that charon
-	// does not know, and says how many SAs they were.
-	Sweep(listen []netip.AddrPort, live alive) (int, error)
+	// Snapshot notes the SAs and policies for UDP of these addresses' ports.
+	Snapshot(listen []netip.AddrPort) (snapshot, error)
+}
+
+// snapshot is what the kernel had at a moment.
+type snapshot interface {
+	// Sweep removes of it what charon does not know, and says how many SAs that were. It has to
+	// be taken before charon is asked: what is new since then is nobody's mistake.
+	Sweep(live alive) (int, error)
 }
 
 // alive is what charon knows: the SPIs and marks of all its SAs, also of others' connections.

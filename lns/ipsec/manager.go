@@ -135,7 +135,7 @@ func (m *Manager) Apply(profiles []lns.LACProfile) {
 // Lookup implements lns.IPsec.
 func (m *Manager) Lookup(mark uint32) (lns.SA, bool) {
 	sa, ok := m.tab.lookup(mark)
-	if !ok && mark != 0 {
+	if !ok && m.tab.unknown(mark) {
 		m.mu.Lock()
 		m.missed = true
 		m.mu.Unlock()

@@ -28,6 +28,8 @@ type table struct {
 	mu     sync.RWMutex
 	byMark map[uint32]*lns.SA
 	byAddr map[netip.Addr][]*lns.SA
+	// dead are marks whose SA has ended: charon need not be asked for them again.
+	dead map[uint32]bool
 
 	// Of the manager's goroutine:
 	peers   map[string]*peer
@@ -36,7 +38,7 @@ type table struct {
 
 func newTable() *table {
 	return &table{
-		byMark: map[uint32]*lns.SA{}, byAddr: map[netip.Addr][]*lns.SA{},
+		byMark: map[uint32]*lns.SA{}, dead: map[uint32]bool{}, byAddr: map[netip.Addr][]*lns.SA{},
 		peers: map[string]*peer{}, byChild: map[uint32]*peer{},
 	}
 }
@@ -48,6 +50,33 @@ func (t *table) lookup(mark uint32) (lns.SA, bool) {
 		return *sa, true
 	}
 	return lns.SA{}, false
+}
+
+// unknown says whether charon could know of a mark that we do not.
+func (t *table) unknown(mark uint32) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return mark != 0 && t.byMark[mark] == nil && !t.dead[mark]
+}
+
+// maxDead bounds the dead marks that are remembered.
+const maxDead = 65536
+
+// bury remembers a mark as dead. charon does not use a mark again before it is restarted.
+func (t *table) bury(mark uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.dead) >= maxDead {
+		clear(t.dead)
+	}
+	t.dead[mark] = true
+}
+
+// exhume forgets the dead: charon may have begun to count anew.
+func (t *table) exhume() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.dead)
 }
 
 // lookupPeer finds the one SA of an address. Several SAs of one identity are the same peer's.
@@ -127,6 +156,7 @@ func (t *table) drop(id uint32) (gone *peer) {
 // remove forgets a peer.
 func (t *table) remove(p *peer) {
 	t.hide(p)
+	t.bury(p.sa.Mark)
 	delete(t.peers, p.key)
 	for id := range p.children {
 		if t.byChild[id] == p {

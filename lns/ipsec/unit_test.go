@@ -83,6 +83,9 @@ func TestTable(t *testing.T) {
 	if _, ok := tab.lookup(1); ok {
 		t.Error("a dead mark is found")
 	}
+	if tab.unknown(1) || tab.unknown(2) || !tab.unknown(77) {
+		t.Error("charon would be asked for a dead or a living mark, or not for a new one")
+	}
 	if n := testing.AllocsPerRun(100, func() { tab.lookup(2) }); n != 0 {
 		t.Errorf("a look-up allocates %v times", n)
 	}
@@ -143,7 +146,7 @@ func (k *fakeKernel) Unblock(b block) error {
 	k.blocks = slices.DeleteFunc(k.blocks, func(x block) bool { return x == b })
 	return nil
 }
-func (k *fakeKernel) Sweep([]netip.AddrPort, alive) (int, error) { return 0, nil }
+func (k *fakeKernel) Snapshot([]netip.AddrPort) (snapshot, error) { return nil, nil }
 
 // TestWallFollowsProfiles: policies come with the profiles that want them and go with them, also
 // those of an earlier life; with marks there is one for each bit.

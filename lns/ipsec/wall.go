@@ -139,15 +139,28 @@ func (m *Manager) raiseWall() {
 // clearStale takes SAs for L2TP out of the kernel that charon does not know: those that a
 // charon left behind that died. Their marks would be handed out again, and packets
 // that still come through them would be taken for another peer's.
-func (m *Manager) clearStale(live alive) {
-	if !m.cfg.Wall {
+func (m *Manager) clearStale(before snapshot, live alive) {
+	if before == nil {
 		return
 	}
-	n, err := m.kernel.Sweep(m.cfg.Listen, live)
+	n, err := before.Sweep(live)
 	switch {
 	case err != nil:
-		m.cfg.Log.Warn("the kernel's SAs could not be compared with charon's; some that it left behind may linger until they expire", "err", err, "removed", n)
+		m.cfg.Log.Warn("SAs that charon has left in the kernel could not all be removed; the others linger until they expire", "err", err, "removed", n)
 	case n > 0:
 		m.cfg.Log.Warn("removed SAs from the kernel that charon does not know any more; their LACs have to set up new ones", "sas", n)
 	}
+}
+
+// snapshot notes what the kernel has, before charon is asked; nil where that cannot be had.
+func (m *Manager) snapshot() snapshot {
+	if !m.cfg.Wall {
+		return nil
+	}
+	s, err := m.kernel.Snapshot(m.cfg.Listen)
+	if err != nil {
+		m.cfg.Log.Warn("the kernel's SAs could not be compared with charon's; some that it left behind may linger until they expire", "err", err)
+		return nil
+	}
+	return s
 }

@@ -115,36 +115,49 @@ func (xfrm) Unblock(b block) error {
 	return excuse(err)
 }
 
-func (xfrm) Sweep(listen []netip.AddrPort, live alive) (int, error) {
-	states, err := netlink.XfrmStateList(netlink.FAMILY_ALL)
-	if err != nil {
-		return 0, excuse(err)
+// xfrmSnapshot is a snapshot of SAs, all of them, and of policies for L2TP.
+type xfrmSnapshot struct {
+	states   []netlink.XfrmState
+	policies []netlink.XfrmPolicy
+}
+
+func (xfrm) Snapshot(listen []netip.AddrPort) (snapshot, error) {
+	s := &xfrmSnapshot{}
+	var err error
+	if s.states, err = netlink.XfrmStateList(netlink.FAMILY_ALL); err != nil {
+		return nil, excuse(err)
 	}
+	err = eachPolicy(func(p *netlink.XfrmPolicy) {
+		if forL2TP(p, listen) && len(p.Tmpls) > 0 {
+			s.policies = append(s.policies, *p)
+		}
+	})
+	return s, err
+}
+
+func (s *xfrmSnapshot) Sweep(live alive) (int, error) {
 	known := map[int]bool{} // reqids of SAs that live
-	for i := range states {
-		if live.spis[uint32(states[i].Spi)] {
-			known[states[i].Reqid] = true
+	for i := range s.states {
+		if live.spis[uint32(s.states[i].Spi)] {
+			known[s.states[i].Reqid] = true
 		}
 	}
-	stale := map[int]bool{} // reqids of policies for L2TP that belong to nobody
 	var errs []error
-	var drop []netlink.XfrmPolicy
-	errs = append(errs, eachPolicy(func(p *netlink.XfrmPolicy) {
-		if !forL2TP(p, listen) || len(p.Tmpls) == 0 {
-			return
+	stale := map[int]bool{} // reqids of policies for L2TP that belong to nobody
+	for i := range s.policies {
+		p := &s.policies[i]
+		reqid := p.Tmpls[0].Reqid
+		if known[reqid] && (p.Mark == nil || live.marks[p.Mark.Value]) {
+			continue
 		}
-		if known[p.Tmpls[0].Reqid] && (p.Mark == nil || live.marks[p.Mark.Value]) {
-			return
+		stale[reqid] = true
+		if err := netlink.XfrmPolicyDel(p); err != nil && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
 		}
-		stale[p.Tmpls[0].Reqid] = true
-		drop = append(drop, *p)
-	}))
-	for i := range drop {
-		errs = append(errs, netlink.XfrmPolicyDel(&drop[i]))
 	}
 	n := 0
-	for i := range states {
-		st := &states[i]
+	for i := range s.states {
+		st := &s.states[i]
 		if st.Proto != netlink.XFRM_PROTO_ESP || live.spis[uint32(st.Spi)] || !stale[st.Reqid] {
 			continue
 		}

@@ -9,7 +9,7 @@ type noXFRM struct{}
 
 func newKernel() kernel { return noXFRM{} }
 
-func (noXFRM) Blocks() ([]block, error)                   { return nil, errNoKernel }
-func (noXFRM) Block(block) error                          { return errNoKernel }
-func (noXFRM) Unblock(block) error                        { return errNoKernel }
-func (noXFRM) Sweep([]netip.AddrPort, alive) (int, error) { return 0, errNoKernel }
+func (noXFRM) Blocks() ([]block, error)                    { return nil, errNoKernel }
+func (noXFRM) Block(block) error                           { return errNoKernel }
+func (noXFRM) Unblock(block) error                         { return errNoKernel }
+func (noXFRM) Snapshot([]netip.AddrPort) (snapshot, error) { return nil, errNoKernel }

@@ -90,7 +90,7 @@ func (l *lab) startLNSD() error {
 	if _, err := l.sh("lns", 20*time.Second, "cd %s && setsid %s/lnsd run --config lnsd.yaml >>lnsd.log 2>&1 </dev/null & echo $! > %s/lnsd.pid", lnsDir, l.bin, lnsDir); err != nil {
 		return err
 	}
-	return until(20*time.Second, func() error {
+	return until(60*time.Second, func() error {
 		text, err := l.charon.swan(10*time.Second, "--list-conns")
 		if err == nil && strings.Count(text, "culvert-") < 4 {
 			err = fmt.Errorf("charon has %q", text)
