@@ -31,7 +31,7 @@ lacs:
       ca: %[2]s/ca.pem
       crl: %[2]s/crl.pem
       local_id: lns.example.net
-      remote_ids: ["lac*.example.net"]
+      remote_ids: ["*.example.net"]
       dpd_delay: 4s
       dpd_timeout: 12s
   - name: natted
