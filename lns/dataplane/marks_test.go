@@ -168,8 +168,18 @@ func TestMarks(t *testing.T) {
 	if b, mark := c.receive(50 * time.Millisecond); b != nil {
 		t.Errorf("% x left with mark %d after its SA's end", b, mark)
 	}
-	if s := p.Stats(); s.Withheld != sent.Withheld+3 || s.SendDropped != sent.SendDropped || s.Sent != sent.Sent+3 {
-		t.Errorf("stats went from %+v to %+v, want 3 withheld and 3 sent", sent, s)
+	// What is in clear and what is not do not go in one message.
+	p.Send(0, []dataplane.Datagram{
+		{Peer: addrPort(c.UDPConn), B: []byte("clear")}, {Peer: addrPort(c.UDPConn), Mark: 9, B: []byte("there")},
+		{Peer: addrPort(c.UDPConn), Mark: 9, B: []byte("there")}, {Peer: addrPort(c.UDPConn), B: []byte("clear")},
+	})
+	for _, want := range []uint32{0, 0, 9, 9} { // the order is kept for each peer
+		if b, mark := c.receive(5 * time.Second); len(b) != 5 || mark != want || (mark == 0) != (string(b) == "clear") {
+			t.Errorf("got %q with mark %d, want %d", b, mark, want)
+		}
+	}
+	if s := p.Stats(); s.Withheld != sent.Withheld+3 || s.SendDropped != sent.SendDropped || s.Sent != sent.Sent+7 {
+		t.Errorf("stats went from %+v to %+v, want 3 withheld and 7 sent", sent, s)
 	}
 	before := len(atCore)
 	c.send(to, 7, frame(0))

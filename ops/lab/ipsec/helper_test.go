@@ -1,16 +1,20 @@
 package ipsec
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,6 +37,10 @@ func init() {
 		err = helpUDP(os.Args[1:])
 	case "ping":
 		err = helpPing(os.Args[1:])
+	case "echo":
+		err = helpEcho(os.Args[1])
+	case "tcp":
+		err = helpTCP(os.Args[1], os.Args[2])
 	case "again":
 		err = helpAgain(os.Args[1:])
 	default:
@@ -45,17 +53,87 @@ func init() {
 	os.Exit(0)
 }
 
+// self is where the guest finds this program.
+func (l *lab) self() (string, error) {
+	self, err := os.Executable()
+	if err == nil && l.Kind == "uml" {
+		self = "/mnt/old" + self
+	}
+	return self, err
+}
+
 // help runs a helper in a namespace of the guest.
 func (l *lab) help(ns string, limit time.Duration, what, args string) (string, error) {
-	self, err := os.Executable()
+	self, err := l.self()
 	if err != nil {
 		return "", err
 	}
-	if l.Kind == "uml" {
-		self = "/mnt/old" + self
-	}
 	text, err := l.sh(ns, limit, "%s=%s %s %s", envHelper, what, self, args)
 	return strings.TrimSpace(text), err
+}
+
+// helpEcho echoes what TCP connections bring, for ever.
+func helpEcho(address string) error {
+	l, err := net.Listen("tcp4", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go func() {
+			defer c.Close()
+			_, _ = io.Copy(c, c)
+		}()
+	}
+}
+
+// helpTCP sends octets, whose number is given, to helpEcho and compares what comes back.
+func helpTCP(address, octets string) error {
+	n, err := strconv.Atoi(octets)
+	if err != nil {
+		return err
+	}
+	c, err := net.DialTimeout("tcp4", address, 10*time.Second)
+	if err != nil {
+		return err
+	}
+	_ = c.SetDeadline(time.Now().Add(60 * time.Second))
+	sent := make([]byte, n)
+	_, _ = rand.Read(sent)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := c.Write(sent)
+		failed <- err
+	}()
+	back := make([]byte, n)
+	if _, err := io.ReadFull(c, back); err != nil {
+		return err
+	}
+	if !bytes.Equal(sent, back) {
+		return errors.New("other octets came back")
+	}
+	return <-failed
+}
+
+// echo starts helpEcho in the LNS's core.
+func (l *lab) echo() error {
+	self, err := l.self()
+	if err != nil {
+		return err
+	}
+	_, err = l.sh("lns", 20*time.Second, `(%s=echo setsid %s %s:9002 >%s/echo.log 2>&1 </dev/null &); for i in $(seq 60); do grep -q listening %s/echo.log && exit 0; sleep 0.1; done; cat %s/echo.log; exit 1`,
+		envHelper, self, coreAddr, dir, dir, dir)
+	return err
+}
+
+// tcp brings octets to the core and back, through TCP.
+func (l *lab) tcp(ns string, octets int) error {
+	_, err := l.help(ns, 90*time.Second, "tcp", fmt.Sprintf("%s:9002 %d", coreAddr, octets))
+	return err
 }
 
 // helpUDP sends a datagram and prints the answer, "silence" when there is none in time. From may be

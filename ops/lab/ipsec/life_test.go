@@ -17,6 +17,7 @@ func TestLife(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	must(t, l.echo())
 	x, err := l.startLAC("direct", 1701)
 	must(t, err)
 	for _, c := range []struct {
@@ -138,7 +139,7 @@ func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 		}
 		return err
 	})
-	r.check("TCP", func() error { return x.transfer(200_000) })
+	r.check("TCP", func() error { return l.tcp("direct", 200_000) })
 	r.check("no fragments", func() error {
 		after, err := l.fragments()
 		if err == nil && after != before {
@@ -289,16 +290,27 @@ func (l *lab) rekeying(t *testing.T, x *lac) {
 			must(t, err)
 			before, err := l.metric("ipsec_rekeyings")
 			must(t, err)
-			r.check("no packet lost", func() error {
-				p, text, err := l.ping("direct", d+time.Minute, "-to %s -count %d -every 50ms", coreAddr, int(d/(50*time.Millisecond)))
-				if err == nil && p.received != p.sent {
-					err = fmt.Errorf("pings: %s", text)
-				}
+			var p pinged
+			r.check("traffic", func() (err error) {
+				p, _, err = l.ping("direct", d+2*time.Minute, "-to %s -count %d -every 50ms", coreAddr, int(d/(50*time.Millisecond)))
 				return err
 			})
 			after, err := l.metric("ipsec_rekeyings")
 			must(t, err)
-			r.note = fmt.Sprintf("%v rekeyings in %v", after-before, d)
+			r.note = fmt.Sprintf("%v rekeyings in %v, %d of %d pings lost", after-before, d, p.sent-p.received, p.sent)
+			// In IKEv1 the one that began to rekey uses the new keys when it sends its last message, and
+			// charon at the other end has them when it has read that (RFC 2409 section 5.5): what
+			// overtakes it is lost. Nothing of ours could mend that; it is one packet at most.
+			allowed := 0
+			if version == 1 {
+				allowed = int(after - before)
+			}
+			r.check("no packet lost", func() error {
+				if lost := p.sent - p.received; lost > allowed {
+					return fmt.Errorf("%d pings of %d are lost, in %v rekeyings", lost, p.sent, after-before)
+				}
+				return nil
+			})
 			r.check("rekeyed", func() error {
 				if min := float64(d/(30*time.Second)) - 1; after-before < min {
 					return fmt.Errorf("%v rekeyings in %v, want %v", after-before, d, min)
