@@ -73,7 +73,7 @@ func (x *lac) reset() error {
 
 // ping sends packets of 1,300 octets through the session and wants all of them back.
 func (x *lac) ping(n int) error {
-	text, err := x.l.sh(x.ns, time.Duration(n)*time.Second+20*time.Second, "ping -n -q -c %d -i 0.2 -W 3 -s 1272 %s", n, coreAddr)
+	text, err := x.l.sh(x.ns, time.Duration(n)*time.Second+20*time.Second, "busybox ping -q -c %d -i 0.2 -W 3 -s 1272 %s", n, coreAddr)
 	if err == nil && !strings.Contains(text, " 0% packet loss") {
 		err = fmt.Errorf("%q", text)
 	}

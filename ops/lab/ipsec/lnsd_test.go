@@ -75,7 +75,7 @@ func (l *lab) startLNS() error {
 		return err
 	}
 	// What echoes subscribers' TCP, in the core.
-	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -s %s -p 9001 -e cat >/dev/null 2>&1 </dev/null &", coreAddr); err != nil {
+	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -p 9001 -e cat >/dev/null 2>&1 </dev/null &"); err != nil {
 		return err
 	}
 	var err error
