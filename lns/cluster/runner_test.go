@@ -210,7 +210,8 @@ func TestRunner(t *testing.T) {
 	}
 	eventually(t, "they have heard of each other", func() bool {
 		s, err := a.Status(t.Context())
-		return err == nil && len(s.Nodes) == 2 && s.Nodes[1].Answered >= 0 && s.Promise > 0 && s.Promise < time.Minute
+		i := slices.IndexFunc(s.Nodes, func(n NodeStatus) bool { return n.Name == "b" })
+		return err == nil && i >= 0 && s.Nodes[i].Answered >= 0 && s.Promise > 0 && s.Promise < time.Minute
 	})
 	w.mu.Lock()
 	w.away = true
