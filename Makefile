@@ -3,11 +3,12 @@
 GO       ?= go
 FUZZTIME ?= 60s
 BENCH    ?= .
+MINUTES  ?= 1
 PKGS     ?= ./...
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build generate check fmt vet lint generated rules \
-        test unit interop race fuzz bench deps clean
+        test unit interop simulate race fuzz bench deps clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [VAR=value]\n" } \
@@ -30,6 +31,9 @@ unit: ## all Go tests but the interop suite, with a list of what was skipped and
 
 interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL (as root)
 	@ops/lab/interop.sh
+
+simulate: ## break simulated LNSs on all cores for MINUTES (1); MUTATIONS=. checks that faults are found
+	@MINUTES='$(MINUTES)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh
 
 race: ## the Go tests under the race detector (slow)
 	$(GO) test -race -count=1 $(PKGS)

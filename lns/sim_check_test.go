@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"culvert/lns/dataplane"
 	"culvert/sessiondb"
@@ -73,6 +74,7 @@ func (c *checker) ids(sh *shard) {
 			c.tunnels[id] = t
 		}
 		c.order(t)
+		c.repeats(t)
 	}
 	for id, t := range c.tunnels {
 		if t.facts.shard == sh.idx && sh.tunnels[id] == nil {
@@ -84,6 +86,22 @@ func (c *checker) ids(sh *shard) {
 		}
 	}
 	c.sessionIDs(sh)
+}
+
+// patience is the longest that a message may wait for its next transmission: the retry interval's
+// limit, the longest stall of the journal, and the network.
+const patience = 8*time.Second + 5*time.Second
+
+// repeats checks that what the LAC has not acknowledged is sent again.
+func (c *checker) repeats(t *tunnel) {
+	w := c.l.w
+	s := w.net.streams[streamKey{c.l.number, t.facts.listener, t.facts.id}]
+	if s == nil || s.una == s.high || t.t.Unacked() == 0 || w.net.corrupted || w.store.failed {
+		return
+	}
+	if d := w.now - s.sentAt; d > patience {
+		w.fail("all is sent again", "tunnel %d: message %d is not acknowledged, and was sent last %v ago", t.facts.id, s.una, d)
+	}
 }
 
 func (c *checker) sessionIDs(sh *shard) {

@@ -33,7 +33,7 @@ func (w *world) heal() {
 	if w.life != nil {
 		w.life.dieIn = 0
 	}
-	if !w.run(w.now+time.Minute, func() bool { return w.life != nil }) {
+	if !w.await(time.Minute, func() bool { return w.life != nil }) {
 		w.fail("starts again", "lnsd is still dead a minute after the chaos")
 	}
 	w.operator(func(s *Server) {
@@ -50,7 +50,7 @@ func (w *world) heal() {
 		want = min(want, w.plan.maxSessions)
 	}
 	want = min(want, w.fewest())
-	if !w.run(w.now+5*time.Minute, func() bool { return len(w.online(true)) >= want }) {
+	if !w.await(5*time.Minute, func() bool { return len(w.online(true)) >= want }) {
 		w.fail("all come online", "after 5 minutes of calm %v are online, %v are not", w.online(true), w.online(false))
 	}
 	w.traffic()
@@ -71,17 +71,17 @@ func (w *world) fewest() int {
 // who is gets lost while nothing is wrong.
 func (w *world) traffic() {
 	lacking := -1
-	if !w.run(w.now+5*time.Minute, func() bool { lacking = w.lacking(); return lacking < 0 }) {
+	if !w.await(5*time.Minute, func() bool { lacking = w.lacking(); return lacking < 0 }) {
 		w.fail("all come online", "user %d is online and has no traffic: %+v", lacking, w.user(lacking).session())
 	}
-	w.run(w.now+30*time.Second, nil) // what the chaos has begun comes to its end
+	w.run(w.now + 30*time.Second) // what the chaos has begun comes to its end
 	stays := map[int]*session{}
 	for _, i := range w.online(true) {
 		if s := w.user(i).session(); s.times.end == never && s.times.idle == never {
 			stays[i] = s
 		}
 	}
-	w.run(w.now+30*time.Second, nil)
+	w.run(w.now + 30*time.Second)
 	for i, s := range stays {
 		if w.user(i).session() != s {
 			w.fail("all stay online", "user %d has lost session %s of %s: %v", i, s.who.AcctSessionID, s.who.User, s.cause)
@@ -127,8 +127,8 @@ func (w *world) close() {
 			l.leave()
 		}
 	}
-	w.run(w.now+4*time.Minute, w.over)
-	w.run(w.now+time.Second, nil)
+	w.await(4*time.Minute, w.over)
+	w.run(w.now + time.Second)
 	w.empty()
 }
 

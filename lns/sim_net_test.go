@@ -41,6 +41,8 @@ type stream struct {
 	// acknowledged then may never be heard.
 	said  []said
 	skips bool
+	// sentAt is when the oldest that is not acknowledged was sent last.
+	sentAt time.Duration
 }
 
 type said struct {
@@ -58,6 +60,9 @@ func (s *stream) send(w *world, h l2tp.Header, payload []byte, window uint16, wh
 	if ahead := h.Ns - s.una; ahead >= max(window, 1) && int16(ahead) > 0 {
 		w.fail("window is kept", "%s sends Ns %d, %d is not acknowledged, the window is %d", who, h.Ns, s.una, window)
 	}
+	if h.Ns == s.una {
+		s.sentAt = w.now
+	}
 	if h.Ns != s.high {
 		if int16(h.Ns-s.high) > 0 {
 			w.fail("once and in order", "%s skips from Ns %d to %d", who, s.high, h.Ns)
@@ -74,9 +79,9 @@ func (s *stream) send(w *world, h l2tp.Header, payload []byte, window uint16, wh
 }
 
 // acknowledged takes the Nr of a datagram that reached the sender.
-func (s *stream) acknowledged(nr uint16) {
+func (s *stream) acknowledged(nr uint16, now time.Duration) {
 	if n := nr - s.una; n > 0 && n <= s.high-s.una {
-		s.una = nr
+		s.una, s.sentAt = nr, now
 	}
 }
 
@@ -86,7 +91,7 @@ func (n *simNet) goOn() {
 		for id := range sh.tunnels {
 			for life := n.w.lives - 1; life > 0; life-- {
 				if s := n.streams[streamKey{life, id.listener, id.id}]; s != nil {
-					s.skips = true
+					s.skips, s.sentAt = true, n.w.now
 					n.streams[streamKey{n.w.lives, id.listener, id.id}] = s
 					break
 				}
@@ -138,7 +143,7 @@ func (n *simNet) fromLAC(lac *simLAC, listener uint16, from netip.AddrPort, b []
 			return
 		}
 		if h, _, err := l2tp.ParseHeader(b); err == nil && h.Control {
-			n.stream(streamKey{n.w.lives, listener, h.TunnelID}).acknowledged(h.Nr)
+			n.stream(streamKey{n.w.lives, listener, h.TunnelID}).acknowledged(h.Nr, n.w.now)
 		}
 		l.guard(func() { l.plane.inject(listener, from, b) })
 	})

@@ -16,7 +16,7 @@ var (
 	simFirst  = flag.Uint64("first", 1, "the first of the fixed seeds")
 	simSeeds  = flag.Uint64("seeds", 40, "how many fixed seeds TestSimulation runs, from -first on")
 	simShrink = flag.Duration("shrink", 10*time.Second, "how long to look for the least events that make a failure")
-	simFresh  = flag.Duration("fresh", 0, "how long TestSimulation goes on with seeds nobody has run before")
+	simFresh  = flag.Duration("fresh", 2*time.Second, "how long TestSimulation goes on with seeds nobody has run before")
 )
 
 // TestSimulation runs plans of fixed seeds, then of fresh ones for a while.

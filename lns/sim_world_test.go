@@ -131,8 +131,8 @@ func (w *world) at(at time.Duration, f func()) {
 	heap.Push(&w.queue, event{max(at, w.now), w.last, f})
 }
 
-// run lets time pass until end, or until done says so.
-func (w *world) run(end time.Duration, done func() bool) bool {
+// run lets time pass until end.
+func (w *world) run(end time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= end {
 		e := heap.Pop(&w.queue).(event)
 		w.now = e.at
@@ -143,12 +143,19 @@ func (w *world) run(end time.Duration, done func() bool) bool {
 		if w.life != nil {
 			w.life.wake()
 		}
-		if done != nil && done() {
-			return true
-		}
 	}
 	w.now = max(w.now, end)
-	return false
+}
+
+// await lets time pass until ok, for d at the most. It looks twice a second.
+func (w *world) await(d time.Duration, ok func() bool) bool {
+	for end := w.now + d; w.now < end; {
+		if ok() {
+			return true
+		}
+		w.run(w.now + 500*time.Millisecond)
+	}
+	return ok()
 }
 
 // chance is true in p of all cases.
@@ -215,7 +222,7 @@ func (w *world) open() {
 	}
 }
 
-func (w *world) chaos() { w.run(w.plan.chaos, nil) }
+func (w *world) chaos() { w.run(w.plan.chaos) }
 
 // time, toLNS and broken make the world a lacHost.
 func (w *world) time() time.Duration { return w.now }

@@ -1,0 +1,199 @@
+package lns
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mutation is a fault put into a copy of one file. The simulation has to find it.
+type mutation struct {
+	what     string // is broken
+	file     string // from the module's root
+	old, new string // old is in the file once
+}
+
+// mutations break what the invariants rely on, each of it at least once.
+var mutations = []mutation{
+	{"an SCCRQ that comes again makes another tunnel", "lns/accept.go",
+		"if id, ok := sh.accept.known[key]; ok {", "if id, ok := sh.accept.known[key]; ok && id == 0 {"},
+	{"a duplicate control message is delivered again", "proto/l2tp/control_receive.go",
+		"return VerdictDuplicate\n\tcase ahead == 0", "return VerdictDeliver\n\tcase ahead == 0"},
+	{"a control message that came early is delivered at once", "proto/l2tp/control_receive.go",
+		"return c.keep(now, h, payload)", "return VerdictDeliver"},
+	{"a late message of another connection is taken", "proto/l2tp/control_receive.go",
+		"if int16(h.Nr-c.high) > 0 {", "if int16(h.Nr-c.high) > 1000 {"},
+	{"a retransmission takes a new number", "proto/l2tp/control_send.go",
+		"ns := c.una + uint16(c.flight)", "ns := c.una + uint16(c.flight) + uint16(c.retries)"},
+	{"the peer's window is not kept", "proto/l2tp/control_send.go",
+		"min(int(min(c.cwnd, c.peerWindow)), c.Unacked())", "c.Unacked()"},
+	{"a silent peer is not asked", "proto/l2tp/tunnel_step.go",
+		"t.ctl.StartHello(now)", "t.ctl.heard = now"},
+	{"a tunnel with a dead peer is not ended", "proto/l2tp/control_send.go",
+		"c.dead, c.retryAt, c.ackAt, c.hello = true, Never, Never, false\n", "c.retries = 0\n"},
+	{"ids are used again early", "lns/ids.go",
+		"waiting > quarantine ||", "waiting > 0 ||"},
+	{"a call's id is not given back", "lns/call.go",
+		"c.ids.release(id)\n\treturn true", "return true"},
+	{"a tunnel's id is not given back", "lns/tunnel.go",
+		"sh.send(0, tunnelGone{t.accept, t.facts.id})", ""},
+	{"a tunnel's end does not end its sessions", "lns/tunnel.go",
+		"if len(ids) > 0 {\n\t\t\tsh.send(shard, callsDown{", "if len(ids) > 1 {\n\t\t\tsh.send(shard, callsDown{"},
+	{"a call whose LAC says no more is waited for for ever", "lns/session.go",
+		"sh.wheel.set(&s.timer, sh.now+dialTimeout)", ""},
+	{"an ended session keeps its timer", "lns/end.go",
+		"sh.wheel.stop(&s.timer)\n\tdelete(sh.sessions, s.key)", "delete(sh.sessions, s.key)"},
+	{"a failed call stays counted", "lns/end.go",
+		"sh.srv.settingUp.Add(-1)\n\t\tsh.stats.callsFailed++", "sh.stats.callsFailed++"},
+	{"an ended session keeps its address", "lns/end.go",
+		"if s.address.IsValid() {\n\t\tsh.srv.cfg.Addresses.Release", "if s.address.IsValid() && s.cause != CauseUserRequest {\n\t\tsh.srv.cfg.Addresses.Release"},
+	{"an address is free again while its session says goodbye, and again after it", "aaa/ippool/pools.go",
+		"if h, ok := p.fixed[addr]; ok && h.owner != owner {", "if h, ok := p.fixed[addr]; ok && h.owner != owner && h.user == user {"},
+	{"a pool gives an address that is in use", "aaa/ippool/pool.go",
+		`ok && user != "" && !p.slot(i).used {`, `ok && user != "" {`},
+	{"an earlier call takes the address of the later one", "lns/auth.go",
+		"if held.Owner > s.owner {", "if held.Owner > s.owner && s.owner == 0 {"},
+	{"a Stop is dropped", "lns/end.go",
+		"sh.account(s, aaa.UsageStop, now, c)", "if s.cause != CauseLACCarrierLost {\n\t\tsh.account(s, aaa.UsageStop, now, c)\n\t}"},
+	{"a session that is ending ends again", "lns/end.go",
+		"if s.state == stateClosing {\n\t\treturn\n\t}\n\tup := s.state == stateUp", "up := s.state == stateUp || s.state == stateClosing"},
+	{"the last cause wins", "lns/end.go",
+		"if s.state == stateClosing {\n\t\treturn\n\t}\n\tup :=", "if s.state == stateClosing {\n\t\ts.cause = cause\n\t\tsh.stats.downs[cause]++\n\t\treturn\n\t}\n\tup :="},
+	{"the Stop has no counters", "lns/end.go",
+		"sh.account(s, aaa.UsageStop, now, c)", "sh.account(s, aaa.UsageStop, now, dataplane.Counters{})"},
+}
+
+var (
+	simMutate = flag.String("mutations", "", "build the copies that match this expression, each with one fault, and have the simulation find it")
+	simWrite  = flag.Bool("write", false, "with -mutations: write what was found into SIMULATION.md")
+)
+
+const (
+	// mutationSeeds and mutationTime bound the search for one fault.
+	mutationSeeds = 2000
+	mutationTime  = 2 * time.Minute
+	mutationDoc   = "SIMULATION.md"
+)
+
+// TestMutations checks that every mutation can be made and is listed with the seed
+// that caught it; with -mutations it makes them and looks for such seeds.
+func TestMutations(t *testing.T) {
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile(mutationDoc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only, err := regexp.Compile(*simMutate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for i := range mutations {
+		m := &mutations[i]
+		row := rowOf(string(doc), m)
+		if *simMutate == "" && row == "" {
+			t.Errorf("%q is not in %s: make simulate MUTATIONS=. writes it", m.what, mutationDoc)
+		}
+		text, err := m.apply(root)
+		if err != nil {
+			t.Error(err)
+		} else if *simMutate != "" && only.MatchString(m.what) {
+			if found := m.search(t, root, text, row); found != "" {
+				row = found
+			}
+		}
+		rows = append(rows, row)
+	}
+	if *simWrite && !t.Failed() {
+		writeRows(t, string(doc), rows)
+	}
+}
+
+// apply gives the file with the fault in it.
+func (m *mutation) apply(root string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(b), m.old); n != 1 {
+		return "", fmt.Errorf("mutation %q: what it replaces is %d times in %s; adapt it in sim_mutation_test.go:\n%s", m.what, n, m.file, m.old)
+	}
+	return strings.Replace(string(b), m.old, m.new, 1), nil
+}
+
+var caughtAs = regexp.MustCompile(`(?s)sim_test\.go:\d+: ([^:]+): .*?seed (\d+):`)
+
+// search builds the simulation with the fault and runs it until it fails: with the seed of the
+// row that the list has, then with others. It gives the row for the list.
+func (m *mutation) search(t *testing.T, root, text, row string) string {
+	t.Helper()
+	dir := t.TempDir()
+	changed, overlay, bin := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "sim.test")
+	b, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(root, m.file): changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Errorf("mutation %q does not build: %v\n%s", m.what, err, out)
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), mutationTime)
+	defer cancel()
+	began, first, seeds := time.Now(), "1", 1
+	if cells := strings.Split(row, " | "); len(cells) == 4 {
+		first = strings.TrimSuffix(cells[3], " |")
+	}
+	for ; seeds <= mutationSeeds; first, seeds = "1", seeds*mutationSeeds {
+		out, err := exec.CommandContext(ctx, bin, "-test.run=^TestSimulation$", "-test.timeout=0",
+			"-first="+first, fmt.Sprint("-seeds=", seeds), "-fresh=0", "-shrink=0").CombinedOutput()
+		if found := caughtAs.FindSubmatch(out); err != nil && found != nil {
+			t.Logf("%s: seed %s, %s", m.what, found[2], found[1])
+			return fmt.Sprintf("| %s | `%s` | %s | %s |", m.what, m.file, found[1], found[2])
+		} else if err != nil {
+			t.Errorf("mutation %q was not caught in %v: %v\n%.2000s", m.what, time.Since(began).Round(time.Second), err, out)
+			return ""
+		}
+	}
+	t.Errorf("mutation %q was not caught by %d seeds", m.what, mutationSeeds)
+	return ""
+}
+
+// rowOf finds a mutation's row in the list, with the line's end left out.
+func rowOf(doc string, m *mutation) string {
+	for line := range strings.Lines(doc) {
+		if strings.HasPrefix(line, "| "+m.what+" | ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}
+
+// writeRows puts the list at the end of the document.
+func writeRows(t *testing.T, doc string, rows []string) {
+	t.Helper()
+	const head = "| What is broken | File | Invariant | Seed |\n|---|---|---|---|\n"
+	before, _, ok := strings.Cut(doc, head)
+	if !ok {
+		t.Fatalf("%s has no list", mutationDoc)
+	}
+	if err := os.WriteFile(mutationDoc, []byte(before+head+strings.Join(rows, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
