@@ -180,6 +180,7 @@ func TestBalanceByWeight(t *testing.T) {
 	first, second, spare := newServer(t, radtest.Config{}), newServer(t, radtest.Config{}), newServer(t, radtest.Config{})
 	a, b, z := quick(first.AuthAddr()), quick(second.AuthAddr()), quick(spare.AuthAddr())
 	a.Weight, b.Weight, z.Priority = 3, 1, 1
+	a.Timeout, b.Timeout = 5*time.Second, 5*time.Second // a busy machine must not look like a dead server
 	for _, s := range []*radtest.Server{first, second} {
 		s.Behave(radtest.Behaviour{Delay: 20 * time.Millisecond})
 	}
