@@ -19,11 +19,11 @@ import (
 )
 
 // The wait before a process that died is started again: the first one doubles up
-// to the last with each death that comes before restartCalm has passed.
+// to the last with each process that dies before it has served for restartCalm.
 const (
-	restartFirst = 50 * time.Millisecond
+	restartFirst = 20 * time.Millisecond
 	restartLast  = 5 * time.Second
-	restartCalm  = 10 * time.Second
+	restartCalm  = time.Second
 )
 
 // supervisor is lnsd's parent where no service manager keeps descriptors: it holds
@@ -37,7 +37,8 @@ type supervisor struct {
 	// news are what lnsd says; held the descriptors by name.
 	news  chan notice
 	held  map[string]*os.File
-	ready bool // this child has been, ever is any
+	ready bool      // this child has been, ever is any
+	since time.Time // when it became so
 	ever  bool
 }
 
@@ -102,7 +103,7 @@ func (s *supervisor) run(signals <-chan os.Signal) error {
 		case !s.ever:
 			return err // it never worked: its own words say what is wrong
 		}
-		if time.Since(began) > restartCalm || again {
+		if again || s.ready && time.Since(s.since) >= restartCalm {
 			wait = restartFirst
 		}
 		if !again {
@@ -177,7 +178,7 @@ func (s *supervisor) take(m notice) {
 	for line := range strings.Lines(m.text) {
 		switch key, v, _ := strings.Cut(strings.TrimSpace(line), "="); key {
 		case "READY":
-			s.ready, s.ever = true, true
+			s.ready, s.ever, s.since = true, true, time.Now()
 			notify("READY=1")
 		case "FDNAME":
 			name = v

@@ -56,6 +56,9 @@ func TestInterop(t *testing.T) {
 	}
 	l.run(t, "radclient/unknown", l.disconnectNobody)
 	l.run(t, "held-call/interim", func(x *row) { l.interimOf(x, held) })
+	for _, mode := range modes {
+		l.run(t, mode+"/lnsd-killed", func(x *row) { l.killed(x, mode) })
+	}
 	l.run(t, "lnsd-stops", l.gracefulStop)
 }
 

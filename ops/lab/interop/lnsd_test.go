@@ -86,7 +86,7 @@ func startLNSD(t *testing.T, out, bin string, db *pgtest.Server, aaa radius) *ln
 	must(t, os.WriteFile(file, fmt.Appendf(nil, lnsdConfig, lnsAddr, gatewayAddr, securedAddr, heldAddr, tunnelSecret,
 		openAddr, radiusSecret, disconnectAddr, pool, dir, url, dir, aaa.Auth, aaa.Acct), 0o644))
 	s := &lnsd{bin: bin, socket: filepath.Join(dir, "lnsd.sock")}
-	s.Daemon, err = proc.Start(out, "lnsd", nil, filepath.Join(bin, "lnsd"), "run", "--config", file)
+	s.Daemon, err = proc.Start(out, "lnsd", nil, filepath.Join(bin, "lnsd"), "run", "--supervise", "--config", file)
 	must(t, err)
 	t.Cleanup(func() {
 		if err := s.Stop(syscall.SIGTERM, 20*time.Second); err != nil {
