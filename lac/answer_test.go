@@ -250,3 +250,53 @@ func TestServe(t *testing.T) {
 		t.Errorf("%d tunnels, %d dropped", a.engine.Tunnels(), a.engine.Stats().NoTunnel-was)
 	}
 }
+
+// FuzzAnswer gives an Engine that serves LNSs any datagrams of one. It must not panic, and nothing may
+// be left of tunnels and calls when all is stopped and time has passed.
+func FuzzAnswer(f *testing.F) {
+	var fx l2tp.Effects
+	l2tp.NewTunnel(l2tp.RoleLAC, 40, &l2tp.TunnelConfig{HostName: "lns", Rand: zeros{}}).Open(0, &fx)
+	frame := func(b []byte) []byte { return append([]byte{byte(len(b) >> 8), byte(len(b))}, b...) }
+	message := func(m l2tp.Message, ns uint16, set ...l2tp.AVP) []byte {
+		m.Set(set...)
+		b := m.Append(l2tp.ControlHeader(1, 0, ns, 1).Append(nil))
+		l2tp.PutLength(b)
+		return frame(b)
+	}
+	open := append(frame(fx.Packets[0]), message(l2tp.Message{Type: l2tp.MessageSCCCN}, 1)...)
+	asked := append(open, message(l2tp.Message{Type: l2tp.MessageOCRQ, AssignedSessionID: 7, CalledNumber: []byte("1")}, 2, l2tp.AVPAssignedSessionID, l2tp.AVPCalledNumber)...)
+	f.Add(frame(fx.Packets[0]))
+	f.Add(open)
+	f.Add(asked)
+	f.Add(append(asked, message(l2tp.Message{Type: l2tp.MessageCSURQ, SpeedUpdates: []l2tp.SpeedUpdate{{SessionID: 1}}}, 3)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a := &answerer{t: t}
+		a.engine = lac.New(0, a, a)
+		a.engine.Serve(&l2tp.TunnelConfig{HostName: "lac", Rand: zeros{}})
+		for len(b) >= 2 {
+			size := min(int(b[0])<<8|int(b[1]), len(b)-2)
+			a.engine.Receive(a.now, 3, lnsAddr, b[2:2+size])
+			b = b[2+size:]
+			a.now += time.Millisecond
+			a.engine.Advance(a.now)
+			for _, tunnel := range a.tunnels {
+				for id := uint16(1); id < 4; id++ {
+					if c := lac.CallByID(tunnel, id); c != nil {
+						a.engine.Answer(a.now, c, nil)
+						a.engine.Send(c, []byte{0xff, 3, 0xc0, 0x21})
+					}
+				}
+			}
+		}
+		for _, tunnel := range a.tunnels {
+			a.engine.Stop(a.now, tunnel, l2tp.Result{Code: l2tp.StopShutdown})
+		}
+		for i := 0; i < 1000 && a.engine.Wheel().Len() > 0; i++ {
+			a.now = a.engine.Next()
+			a.engine.Advance(a.now)
+		}
+		if a.engine.Tunnels() != 0 || len(a.downs) != len(a.asked) {
+			t.Fatalf("%d tunnels are left; %d calls asked for, %d down", a.engine.Tunnels(), len(a.asked), len(a.downs))
+		}
+	})
+}
