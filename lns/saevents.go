@@ -138,11 +138,13 @@ func (m saUp) deliver(sh *shard) {
 		if at.sa == nil || keyOf(at.sa) != keyOf(m.sa) || !SamePeer(*at.sa, *m.sa) || *at.sa == *m.sa {
 			continue
 		}
+		sh.noteSA(t, "SA has new keys", m.sa)
 		sh.move(t.facts, at, &lacPeer{at.source, m.sa})
 	}
 	for _, t := range slices.Clone(sh.sas.waiting[peerName(m.sa)]) {
 		at := t.facts.peer.Load()
 		if m.sa.Remote.Addr() == at.Addr() || m.sa.ESP.Tunnel {
+			sh.noteSA(t, "the LAC is back in a new SA", m.sa)
 			sh.move(t.facts, at, &lacPeer{source{at.AddrPort, m.sa.Mark}, m.sa})
 		}
 	}
@@ -169,6 +171,7 @@ func (sh *shard) saLost(t *tunnel, at *lacPeer, end SAEnd) {
 	f := t.facts
 	if end.Heir != 0 {
 		if heir, ok := sh.srv.cfg.IPsec.Lookup(end.Heir); ok && SamePeer(heir, *at.sa) && heir.Remote.Addr() == at.Addr() {
+			sh.noteSAGone(t, end, "the LAC has another one already")
 			sh.move(f, at, &lacPeer{source{at.AddrPort, heir.Mark}, &heir})
 			return
 		}
@@ -176,12 +179,14 @@ func (sh *shard) saLost(t *tunnel, at *lacPeer, end SAEnd) {
 	if end.Patience > 0 && t.up {
 		sh.log.Warn("a tunnel has lost its SA and waits for its LAC to come back", append(at.logSA(), "tunnel", f.id, "lac", *at,
 			"cause", string(end.Cause), "detail", end.Detail, "patience", end.Patience, "sessions", t.calls.len())...)
+		sh.noteSAGone(t, end, "the tunnel waits for its LAC")
 		sh.resume(t)
 		t.waits = true
 		sh.sas.put(&sh.sas.waiting, peerName(at.sa), t)
 		sh.wheel.set(&t.timer, sh.now+end.Patience)
 		return
 	}
+	sh.noteSAGone(t, end, "the tunnel ends")
 	cause := CauseIPsecDown
 	if end.Cause == SAEndLocal || end.Cause == SAEndProfile {
 		cause = CauseAdminReset

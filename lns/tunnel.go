@@ -93,6 +93,9 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 	sh.traceTunnel(t)
 	sh.tunnels[tunnelID{m.listener, m.id}] = t
 	sh.bind(t, m.peer.sa)
+	if m.peer.sa != nil {
+		sh.noteSA(t, "the tunnel runs in an SA", m.peer.sa)
+	}
 	return t
 }
 
