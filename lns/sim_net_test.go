@@ -88,10 +88,11 @@ func (s *stream) acknowledged(nr uint16, now time.Duration) {
 // goOn has the tunnels that outlive their LNS go on in its next life.
 func (n *simNet) goOn() {
 	for _, sh := range n.w.life.srv.shards {
-		for id := range sh.tunnels {
+		for id, t := range sh.tunnels {
 			for life := n.w.lives - 1; life > 0; life-- {
 				if s := n.streams[streamKey{life, id.listener, id.id}]; s != nil {
-					s.skips, s.sentAt = true, n.w.now
+					// The last acknowledgements may have come to nobody.
+					s.skips, s.sentAt, s.una = true, n.w.now, t.t.Una()
 					n.streams[streamKey{n.w.lives, id.listener, id.id}] = s
 					break
 				}
