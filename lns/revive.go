@@ -381,6 +381,7 @@ func (r *reviver) accepted(a *acceptor) {
 // reviveTunnel puts a tunnel into its shard.
 func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool) {
 	t := v.tunnel
+	v.saved.Behind = adopt // the cluster's store is written behind
 	t.t.Restore(sh.now, probe, v.saved)
 	t.kept = keptNumbers{v.saved.Ns, v.saved.Nr, v.saved.Una}
 	ids := v.ids()

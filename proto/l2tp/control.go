@@ -102,6 +102,8 @@ type Control struct {
 	resent   uint32
 	dead     bool
 
+	behind behind
+
 	// Receiving. nr is the next sequence number expected; early holds what came
 	// ahead of it.
 	nr         uint16

@@ -25,7 +25,7 @@ const (
 // VerdictDeliver the caller acts on the message, then on all that Next yields,
 // then calls Flush.
 func (c *Control) Receive(now time.Duration, h Header, payload []byte, fx *Effects) Verdict {
-	if int16(h.Nr-c.high) > 0 {
+	if int16(h.Nr-c.high) > 0 && !c.catchUp(h.Nr) {
 		// It is late, and from another control connection that had our id: were it kept
 		// as early, it would in time be taken for one of this connection, and the peer's
 		// message of that number would be lost.
@@ -43,6 +43,7 @@ func (c *Control) Receive(now time.Duration, h Header, payload []byte, fx *Effec
 		c.sendAck(fx)
 		return VerdictDuplicate
 	case ahead == 0:
+		c.behind.nr = false
 		c.take(now)
 		return VerdictDeliver
 	}
@@ -61,6 +62,9 @@ func (c *Control) keep(now time.Duration, h Header, payload []byte) Verdict {
 	// The peer may have lost our last acknowledgement; it costs little to repeat it.
 	c.ackAt = min(c.ackAt, now+c.cfg.ackDelay())
 	if _, have := c.early[h.Ns]; have {
+		if c.skipTo(now, h.Ns) {
+			return VerdictDeliver
+		}
 		return VerdictDuplicate
 	}
 	if int(h.Ns-c.nr) >= c.cfg.window() || c.earlyBytes+len(payload) > maxEarlyBytes {

@@ -104,6 +104,7 @@ func (c *Control) acknowledge(now time.Duration, nr uint16, fx *Effects) {
 	}
 	c.head += n
 	c.una = nr
+	c.behind.ns = false
 	c.flight = max(0, c.flight-n)
 	c.retries, c.retryAt = 0, Never
 	c.grow(n)

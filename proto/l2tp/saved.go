@@ -9,6 +9,10 @@ type SavedTunnel struct {
 	PeerID, PeerWindow   uint16
 	Ns, Una, Nr          uint16
 	PeerName, PeerVendor string
+	// Behind says that this is a copy, and that both ends may have gone further
+	// since: Restore then takes the peer's word for the numbers. What was
+	// exchanged in between is lost.
+	Behind bool
 }
 
 // Save gives what Restore needs. ok is false unless the tunnel is
@@ -42,6 +46,7 @@ func (t *Tunnel) Restore(now, probe time.Duration, s SavedTunnel) {
 func (c *Control) restore(now, probe time.Duration, s SavedTunnel) {
 	gap := min(s.Ns-s.Una, maxFill)
 	c.una, c.high, c.nr = s.Ns-gap, s.Ns, s.Nr
+	c.behind = behind{ns: s.Behind, nr: s.Behind}
 	for range max(gap, 1) {
 		c.queue = append(c.queue, outgoing{size: uint16(len(helloBody))})
 		c.buf = append(c.buf, helloBody...)
