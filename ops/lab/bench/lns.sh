@@ -3,6 +3,7 @@
 # each, with the same RADIUS responder outside of both: PAP calls a second,
 # set-up times, and the CPU time of a call (set-up and hang-up) in the LNS, in the responder and in
 # lacsim. lnsd accounts and keeps its journal; l2tpns does neither. As root.
+# lnsd_untraced is lnsd without the traces of sessions, for what those cost.
 #   CALLS=10000 LACS=10 ROUNDS=3 LNS="lnsd l2tpns" AUTH=pap  ops/lab/bench/lns.sh
 # The figures of each run are kept in out/bench.
 set -euo pipefail
@@ -56,6 +57,7 @@ start_lnsd() {
 		  acct: {servers: [{name: r, address: "127.0.0.1:1813", secret: secret}]}
 		pools: [{name: bench, ranges: [10.128.0.2-10.129.255.254]}]
 		journal: {dir: $dir/journal}
+		trace: {off: ${untraced:-false}}
 		api: {socket: $dir/lnsd.sock, http: "127.0.0.1:0"}
 	END
 	rm -rf "$dir/journal"
@@ -63,6 +65,8 @@ start_lnsd() {
 	server=$!
 	pids+=($server)
 }
+
+start_lnsd_untraced() { untraced=true start_lnsd; }
 
 # l2tpns reads its pool from /etc/l2tpns only, and signals its process group.
 start_l2tpns() {
@@ -107,7 +111,7 @@ figure() { awk -v want="\"$2\":" -v after="${3:-}" 'index($0, "\"" after "\"") |
 
 printf '%s\n' "PAP-style runs of $calls calls in $lacs tunnels, $(nproc) CPUs shared by all; times in microseconds of CPU per call" |
 	sed "s/^PAP-style/$auth/"
-printf '%-8s %5s %8s %8s %8s %8s %8s %8s %6s  %s\n' lns round calls/s p50_ms p99_ms lns_us radius lacsim MiB result
+printf '%-13s %5s %8s %8s %8s %8s %8s %8s %6s  %s\n' lns round calls/s p50_ms p99_ms lns_us radius lacsim MiB result
 for lns in ${LNS:-lnsd l2tpns}; do
 	make_network
 	start_radius
@@ -124,7 +128,7 @@ for lns in ${LNS:-lnsd l2tpns}; do
 		dial "$report" "$lacs" $((calls / lacs)) || result=$(tail -n 1 "$dir/lacsim.log")
 		up=$(figure "$report" up sessions)
 		[ "${up:-0}" -gt 0 ] || { echo "$lns: no call came up: $result"; break; }
-		printf '%-8s %5d %8.0f %8.1f %8.1f %8.0f %8.0f %8.0f %6d  %s\n' $lns "$round" "$(figure "$report" calls_per_second)" \
+		printf '%-13s %5d %8.0f %8.1f %8.1f %8.0f %8.0f %8.0f %6d  %s\n' $lns "$round" "$(figure "$report" calls_per_second)" \
 			"$(figure "$report" p50_ms setup)" "$(figure "$report" p99_ms setup)" \
 			$((($(cpu "$server") - before) / up)) $((($(cpu $radius) - radius_before) / up)) \
 			"$(figure "$report" cpu_us_per_call)" "$(rss "$server")" "$result"
