@@ -3,7 +3,10 @@ package lns
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
+
+	"culvert/lns/trace"
 )
 
 // saKey names an SA among those that live: by its mark or, where there are none, by its peer.
@@ -169,6 +172,7 @@ func (m saGone) deliver(sh *shard) {
 // saLost ends a tunnel whose SA is gone, or has it follow or wait for its LAC.
 func (sh *shard) saLost(t *tunnel, at *lacPeer, end SAEnd) {
 	f := t.facts
+	sh.tunnelNote(t, trace.SourceIKE, strings.TrimSuffix("SA gone: "+string(end.Cause)+": "+end.Detail, ": "))
 	if end.Heir != 0 {
 		if heir, ok := sh.srv.cfg.IPsec.Lookup(end.Heir); ok && SamePeer(heir, *at.sa) && heir.Remote.Addr() == at.Addr() {
 			sh.noteSAGone(t, end, "the LAC has another one already")

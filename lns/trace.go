@@ -15,7 +15,7 @@ import (
 type TraceConfig struct {
 	// Off keeps nothing at all.
 	Off bool
-	// Octets bounds what is kept of one session, or tunnel; 0 is 512. Most take half of it.
+	// Octets bounds what is kept of one session, or tunnel; 0 is trace.DefaultLimit, 640. Most take half of it.
 	Octets int
 	// Keep is how many sessions the node remembers after their end, and as many
 	// failed calls; 0 is 10,000. Each takes about a kilobyte.
@@ -28,7 +28,7 @@ type TraceConfig struct {
 func (c *TraceConfig) Validate() error {
 	var errs []error
 	if c.Octets != 0 && (c.Octets < trace.MinLimit || c.Octets > 1<<16) {
-		errs = append(errs, fmt.Errorf("octets: %d is not between %d and 65536 for each session (0 is 512)", c.Octets, trace.MinLimit))
+		errs = append(errs, fmt.Errorf("octets: %d is not between %d and 65536 for each session (0 is 640)", c.Octets, trace.MinLimit))
 	}
 	if c.Keep < 0 || c.Keep > 1_000_000 {
 		errs = append(errs, errors.New("keep: a number of ended sessions between 0 and 1000000 (0 is 10000)"))
@@ -41,7 +41,7 @@ func (c *TraceConfig) Validate() error {
 
 func (c TraceConfig) withDefaults() TraceConfig {
 	if c.Octets == 0 {
-		c.Octets = 512
+		c.Octets = trace.DefaultLimit
 	}
 	if c.Keep == 0 {
 		c.Keep = 10_000
@@ -111,19 +111,30 @@ func (sh *shard) traceBegin(s *session) {
 	}
 }
 
+// lastWords are how many octets a session's end may take beyond the limit, so that it
+// does not push the beginning out. The session is on its way to the graveyard.
+const lastWords = 256
+
+func (sh *shard) traceLimit(s *session) int {
+	if s.state == stateClosing {
+		return sh.traces.limit + lastWords
+	}
+	return sh.traces.limit
+}
+
 // traceMessage records a control message of a call.
 func (sh *shard) traceMessage(s *session, d trace.Direction, m *l2tp.Message) {
-	sh.traced(s, s.trace.Call(sh.now, d, m, sh.traces.limit))
+	sh.traced(s, s.trace.Call(sh.now, d, m, sh.traceLimit(s)))
 }
 
 // tracePPP records a frame of the link.
 func (sh *shard) tracePPP(s *session, d trace.Direction, frame []byte) {
-	sh.traced(s, s.trace.PPP(sh.now, d, frame, sh.traces.limit))
+	sh.traced(s, s.trace.PPP(sh.now, d, frame, sh.traceLimit(s)))
 }
 
 // traceEnd records the cause of a session's end.
 func (sh *shard) traceEnd(s *session, cause Cause, detail string) {
-	sh.traced(s, s.trace.End(sh.now, cause.String(), detail, sh.traces.limit))
+	sh.traced(s, s.trace.End(sh.now, cause.String(), detail, sh.traceLimit(s)))
 }
 
 // traceUp records that a session came up. Its log now gets memory of its own size.
@@ -149,7 +160,7 @@ func (sh *shard) tracePhase(s *session, was link.Phase) {
 	case link.PhaseUp, link.PhaseDown, link.PhaseIdle:
 		return // these have events of their own
 	}
-	sh.traced(s, s.trace.State(sh.now, state, sh.traces.limit))
+	sh.traced(s, s.trace.State(sh.now, state, sh.traceLimit(s)))
 }
 
 // traceAsk records that AAA is asked.

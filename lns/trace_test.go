@@ -278,3 +278,15 @@ func TestASlowFollowerLoses(t *testing.T) {
 		t.Errorf("%d items wait", len(tr.Live))
 	}
 }
+
+// What IKE did to the tunnel stands in its sessions' timelines.
+func TestTimelineTellsOfIKE(t *testing.T) {
+	x := newIPsecRig(t, nil)
+	x.secure(1, 1, "a", "alice")
+	x.run(time.Minute)
+	x.ike.gone(1, SAEnd{Cause: SAEndDPD, Detail: "no answer to 5 probes"})
+	x.run(time.Second)
+	stepwise(x.rig)
+	got := timeline(x.rig, Selector{User: "alice"})
+	wantLines(t, got, "ppp IPCP opened 100.64.1.0", "ike SA gone: "+string(SAEndDPD)+": no answer to 5 probes", "lns cause "+CauseIPsecDown.String()+": SA gone: "+string(SAEndDPD)+": no answer to 5 probes")
+}

@@ -26,6 +26,10 @@ const (
 // MinLimit is the least limit that a Log works with, in octets.
 const MinLimit = 2 * (headLen + 12 + maxBody)
 
+// DefaultLimit holds the set-up of a talkative subscriber and what comes after it for long; most
+// sessions take half of it.
+const DefaultLimit = 640
+
 // Log holds events. The zero Log is off: it takes no event and costs nothing.
 type Log struct{ b []byte }
 

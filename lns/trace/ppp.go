@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,13 +19,9 @@ const (
 	keepMessage = 48
 )
 
-// spoken are the protocols whose packets are worth an event each.
-func spoken(p ppp.Protocol) bool {
-	switch p {
-	case ppp.ProtocolLCP, ppp.ProtocolPAP, ppp.ProtocolCHAP, ppp.ProtocolEAP, ppp.ProtocolIPCP, ppp.ProtocolIPV6CP:
-		return true
-	}
-	return false
+// spoken are the protocols whose packets are worth an event each; a record has the index.
+var spoken = [...]ppp.Protocol{
+	ppp.ProtocolLCP, ppp.ProtocolPAP, ppp.ProtocolCHAP, ppp.ProtocolEAP, ppp.ProtocolIPCP, ppp.ProtocolIPV6CP,
 }
 
 // PPP records a frame that is no IP packet, and returns the event's offset. It
@@ -43,7 +40,8 @@ func (l *Log) PPP(now time.Duration, d Direction, frame []byte, limit int) int {
 	}
 	var buf [8 + keepOptions]byte
 	b := binary.BigEndian.AppendUint16(buf[:0], uint16(f.Protocol))
-	if !spoken(f.Protocol) {
+	index := slices.Index(spoken[:], f.Protocol)
+	if index < 0 {
 		return l.addRepeated(now, many, b, limit)
 	}
 	p, err := ppp.ParsePacket(f.Payload)
@@ -54,7 +52,7 @@ func (l *Log) PPP(now time.Duration, d Direction, frame []byte, limit int) int {
 	if b, ok := appendRepeating(b, f.Protocol, &p); ok {
 		return l.addRepeated(now, many, b, limit)
 	}
-	b = append(b, byte(p.Code), p.ID)
+	b = append(buf[:0], byte(index), byte(p.Code), p.ID)
 	return l.add(now, one, appendPacket(b, f.Protocol, &p), limit)
 }
 
@@ -146,10 +144,10 @@ func pppManyText(_ *reader, _ *record, b []byte, e *Event) string {
 }
 
 func pppText(_ *reader, _ *record, b []byte, e *Event) string {
-	if len(b) < 4 {
+	if len(b) < 3 || int(b[0]) >= len(spoken) {
 		return "PPP"
 	}
-	proto, code, id, rest := ppp.Protocol(binary.BigEndian.Uint16(b)), ppp.Code(b[2]), b[3], b[4:]
+	proto, code, id, rest := spoken[b[0]], ppp.Code(b[1]), b[2], b[3:]
 	head := fmt.Sprintf("%v: %v %s id %d", proto, e.Direction, codeName(proto, code), id)
 	switch {
 	case proto == ppp.ProtocolEAP:

@@ -291,3 +291,54 @@ func BenchmarkRecord(b *testing.B) {
 		})
 	}
 }
+
+// All that a talkative subscriber (pppd with its defaults, and a lost answer here and there)
+// exchanges until it is up fits into the default limit.
+func TestATalkativeSetUpFits(t *testing.T) {
+	var l Log
+	l.Begin(time.Hour, make([]byte, 0, DefaultLimit))
+	now := time.Hour
+	ppp1 := func(d Direction, p ppp.Protocol, code ppp.Code, options string) {
+		now += 150 * time.Millisecond
+		l.PPP(now, d, frame(p, code, 1, []byte(options)), DefaultLimit)
+	}
+	four, six := "\x03\x06\x64\x40\x00\x05", "\x81\x06\xc0\x00\x02\x35\x83\x06\xc0\x00\x02\x36"
+	l.Call(now, Received, message(l2tp.MessageICRQ, func(m *l2tp.Message) { m.AssignedSessionID, m.CallSerial = 50000, 1<<32-1 }), DefaultLimit)
+	l.Call(now, Sent, message(l2tp.MessageICRP, nil), DefaultLimit)
+	l.Call(now, Received, message(l2tp.MessageICCN, func(m *l2tp.Message) { m.TxSpeed = 10_000_000_000 }), DefaultLimit)
+	l.State(now, StateLCP, DefaultLimit)
+	for range 2 {
+		ppp1(Sent, ppp.ProtocolLCP, 1, "\x01\x04\x05\xb4\x03\x05\xc2\x23\x05\x05\x06\x01\x02\x03\x04")
+		ppp1(Received, ppp.ProtocolLCP, 1, "\x02\x06\x00\x00\x00\x00\x05\x06\x01\x02\x03\x04\x07\x02\x08\x02")
+		ppp1(Sent, ppp.ProtocolLCP, 2, "")
+		ppp1(Received, ppp.ProtocolLCP, 2, "")
+	}
+	l.State(now, StateAuthenticating, DefaultLimit)
+	for range 2 {
+		ppp1(Sent, ppp.ProtocolCHAP, ppp.CHAPChallenge, "\x10aaaaaaaaaaaaaaaalns1")
+		ppp1(Received, ppp.ProtocolCHAP, ppp.CHAPResponse, "\x10aaaaaaaaaaaaaaaaalice")
+	}
+	l.Ask(now, "subscriber4711@dsl.isp.example", "CHAP", DefaultLimit)
+	l.Answer(now, VerdictAccept, "radius1.isp.example", "", DefaultLimit)
+	l.State(now, StateNetwork, DefaultLimit)
+	ppp1(Sent, ppp.ProtocolCHAP, ppp.CHAPSuccess, "")
+	ppp1(Sent, ppp.ProtocolIPCP, 1, four)
+	for _, p := range []ppp.Protocol{ppp.ProtocolCCP, ppp.ProtocolMPLSCP} {
+		ppp1(Received, p, 1, "")
+		ppp1(Sent, ppp.ProtocolLCP, ppp.ProtocolReject, string([]byte{byte(p >> 8), byte(p)}))
+	}
+	ppp1(Received, ppp.ProtocolIPCP, 1, "\x02\x06\x00\x2d\x0f\x01"+four+six)
+	ppp1(Sent, ppp.ProtocolIPCP, 4, "\x02\x06\x00\x2d\x0f\x01")
+	ppp1(Received, ppp.ProtocolIPCP, 2, "")
+	ppp1(Received, ppp.ProtocolIPCP, 1, four+six)
+	ppp1(Sent, ppp.ProtocolIPCP, 3, four+six)
+	ppp1(Received, ppp.ProtocolIPCP, 1, four+six)
+	ppp1(Sent, ppp.ProtocolIPCP, 2, "")
+	l.Up(now, netip.MustParseAddr("100.64.0.5"), DefaultLimit)
+	ppp1(Sent, ppp.ProtocolLCP, ppp.EchoRequest, "\x00\x00\x00\x00")
+	ppp1(Received, ppp.ProtocolLCP, ppp.EchoReply, "\x00\x00\x00\x00")
+	if l.Dropped() != 0 || texts(&l)[0] != "recv ICRQ session 50000 serial 4294967295" {
+		t.Errorf("%d events were dropped of a set-up; %d octets are left", l.Dropped(), len(l.b))
+	}
+	t.Logf("%d octets", len(l.b))
+}

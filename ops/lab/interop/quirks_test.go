@@ -13,15 +13,17 @@ type quirk struct {
 	name string
 	// lac are lines for xl2tpd's section, pppd for the subscriber's options.
 	lac, pppd string
+	// told is what the trace of the call has to say of it.
+	told string
 }
 
 var quirks = []quirk{
-	{"06-window-of-one", "tunnel rws = 1\n", ""},
-	{"10-speeds", "tx bps = 80000000\nrx bps = 20000000\n", ""},
-	{"16-nothing-compressed", "", "noaccomp\nnopcomp\n"},
-	{"16-protocol-compressed", "", "noaccomp\n"},
-	{"16-address-compressed", "", "nopcomp\n"},
-	{"27-small-mru", "", "mru 1400\nmtu 1400\n"},
+	{"06-window-of-one", "tunnel rws = 1\n", "", "recv ICCN"},
+	{"10-speeds", "tx bps = 80000000\nrx bps = 20000000\n", "", "recv ICCN tx 80000000 bit/s"},
+	{"16-nothing-compressed", "", "noaccomp\nnopcomp\n", "LCP: recv Configure-Request"},
+	{"16-protocol-compressed", "", "noaccomp\n", " pfc"},
+	{"16-address-compressed", "", "nopcomp\n", " acfc"},
+	{"27-small-mru", "", "mru 1400\nmtu 1400\n", " mru 1400 "},
 }
 
 // quirkyCall is one whole call of a LAC, or subscriber, with a habit.
@@ -38,6 +40,7 @@ func (l *lab) quirkyCall(x *row, mode string, q quirk) {
 	l.started(x, c)
 	x.check("end", c.hangUp)
 	l.ended(x, c, byUser)
+	x.check("end", func() error { return l.wantTrace(ln, q.told) })
 }
 
 // traceOf is what lnsctl tells of a subscriber's sessions of the past, in words.
