@@ -17,15 +17,14 @@ type behind struct {
 	ns, nr bool
 }
 
-// catchUp takes the numbers of what is queued up to where the peer says that they are.
-func (c *Control) catchUp(nr uint16) bool {
-	ahead := nr - c.high
-	if !c.behind.ns || ahead > maxBehind {
-		return false
+// catchUp takes the numbers of what is queued up to where the peer's Nr says that they are.
+func (c *Control) catchUp(nr uint16) {
+	ahead := int16(nr - c.high)
+	if !c.behind.ns || ahead <= 0 || ahead > maxBehind {
+		return
 	}
-	c.una, c.high = c.una+ahead, nr
+	c.una, c.high = c.una+uint16(ahead), nr
 	c.behind.ns = false
-	return true
 }
 
 // skipTo gives up waiting for messages before ns: the peer has sent ns, the

@@ -25,7 +25,8 @@ const (
 // VerdictDeliver the caller acts on the message, then on all that Next yields,
 // then calls Flush.
 func (c *Control) Receive(now time.Duration, h Header, payload []byte, fx *Effects) Verdict {
-	if int16(h.Nr-c.high) > 0 && !c.catchUp(h.Nr) {
+	c.catchUp(h.Nr)
+	if int16(h.Nr-c.high) > 0 {
 		// It is late, and from another control connection that had our id: were it kept
 		// as early, it would in time be taken for one of this connection, and the peer's
 		// message of that number would be lost.
