@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,7 +107,8 @@ func (s *keptSession) append(b []byte) []byte {
 	b = appendTime(appendTime(b, tagNextInterim, s.clock.nextInterim), tagIdleCheck, s.clock.check)
 	b = appendNumber(appendNumber(b, tagIdleOctets, s.idleOctets), tagCallFacts, uint64(s.facts))
 	if s.renamed {
-		b = appendOctets(b, tagSaid, []byte(s.said))
+		// Also when it is empty: that is not the same as not renamed.
+		b = append(binary.AppendUvarint(append(b, tagSaid<<1|1), uint64(len(s.said))), s.said...)
 	}
 	return b
 }
