@@ -1,23 +1,20 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
-
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"culvert/lac"
 	"culvert/lac/subscriber"
 	"culvert/lac/udp"
-	culvertv1 "culvert/proto/culvert/v1"
 	"culvert/proto/l2tp"
 )
 
@@ -139,19 +136,6 @@ func TestOutgoingCallOverUDP(t *testing.T) {
 			group.Flush()
 		}
 	}
-	conn, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	sessions := culvertv1.NewSessionServiceClient(conn)
-	type answer struct {
-		resp *culvertv1.PlaceCallResponse
-		err  error
-	}
-	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
 	until("listening", func() bool {
 		c, err := net.Dial("unix", socket)
 		if err == nil {
@@ -159,23 +143,38 @@ func TestOutgoingCallOverUDP(t *testing.T) {
 		}
 		return err == nil
 	})
-	go func() {
-		resp, err := sessions.PlaceCall(ctx, &culvertv1.PlaceCallRequest{Lac: "exchange", Number: "0815"})
-		answers <- answer{resp, err}
-	}()
+	lnsctl := operator(t, socket)
+	called := lnsctl("call", "0815", "--lac", "exchange")
 	until("up", func() bool { return x.up })
-	placed := <-answers
-	if placed.err != nil || len(x.asked) != 1 || x.asked[0] != "0815" || !placed.resp.GetSession().GetOutgoing() {
-		t.Fatalf("asked %q: %v, %v", x.asked, placed.resp, placed.err)
+	out := <-called
+	_, rest, _ := strings.Cut(out, "session ")
+	id, _, found := strings.Cut(rest, ":")
+	if !found || len(x.asked) != 1 || x.asked[0] != "0815" {
+		t.Fatalf("asked %q: %s", x.asked, out)
 	}
-	id := placed.resp.GetSession().GetId()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := sessions.DisconnectSessions(ctx, &culvertv1.DisconnectSessionsRequest{Selector: &culvertv1.SessionSelector{Id: id}})
-		ended <- err
-	}()
+	ended := lnsctl("session", "disconnect", id, "--yes")
 	until("down", func() bool { return x.down != nil })
-	if err := <-ended; err != nil || x.down.Result.Code != l2tp.CDNAdministrative {
-		t.Errorf("%v; the LAC was told %v", err, x.down.Result)
+	if out := <-ended; x.down.Result.Code != l2tp.CDNAdministrative {
+		t.Errorf("%s; the LAC was told %v", out, x.down.Result)
+	}
+}
+
+// operator builds lnsctl and gives what runs it; what it prints comes when it is done.
+func operator(t *testing.T, socket string) func(args ...string) <-chan string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "lnsctl")
+	if out, err := exec.Command("go", "build", "-o", file, "culvert/cmd/lnsctl").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return func(args ...string) <-chan string {
+		done := make(chan string, 1)
+		go func() {
+			out, err := exec.CommandContext(t.Context(), file, append(args, "--address", "unix:"+socket)...).CombinedOutput()
+			if err != nil {
+				t.Errorf("lnsctl %q: %v: %s", args, err, out)
+			}
+			done <- string(out)
+		}()
+		return done
 	}
 }
