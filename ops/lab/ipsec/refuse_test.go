@@ -267,7 +267,7 @@ func (r *refusals) after() error {
 	// It does not end well, as nobody answers it.
 	_, _ = r.charon.swan(30*time.Second, "--terminate --ike culvert-other --force --timeout 5")
 	if text, err := r.charon.swan(10*time.Second, "--list-sas"); err != nil || strings.Contains(text, "culvert-other") {
-		return fmt.Errorf("the LNS still has the SA: %w: %s", err, text)
+		return fmt.Errorf("the LNS still has the SA: %v: %s", err, text)
 	}
 	return r.silent("other", otherAddr+":1701", r.sccrq())
 }
@@ -281,7 +281,7 @@ func (r *refusals) late() error {
 	}
 	text, err := r.sh("lns", 20*time.Second, `ip xfrm policy list dir out | grep -A2 'src %s/32 dst %s/32' | grep -o 'mark 0x[0-9a-f]*' | head -1`, lnsAddr, directAddr)
 	if err != nil || !strings.HasPrefix(text, "mark") {
-		return fmt.Errorf("no policy of the LAC's: %q, %w", text, err)
+		return fmt.Errorf("no policy of the LAC's: %q, %v", text, err)
 	}
 	save := fmt.Sprintf(`ip xfrm policy delete src %s/32 dst %s/32 proto udp sport 1701 dport 1701 dir out %s`, lnsAddr, directAddr, strings.TrimSpace(text))
 	if _, err := r.sh("lns", 20*time.Second, "%s", save); err != nil {
@@ -294,8 +294,10 @@ func (r *refusals) late() error {
 	if p.received != 0 {
 		return fmt.Errorf("%w: %d answers arrived without a policy", errNot, p.received)
 	}
-	if n, err := w.count("late"); err != nil || n != 0 {
-		return fmt.Errorf("%w: %d packets of clear L2TP on the wire, %w", errNot, n, err)
+	if n, err := w.count("late"); err != nil {
+		return err
+	} else if n != 0 {
+		return fmt.Errorf("%w: %d packets of clear L2TP on the wire", errNot, n)
 	}
 	// With a new SA all is well again.
 	if _, err := r.x.swan.swan(30*time.Second, "--rekey --child l2tp"); err != nil {
@@ -351,7 +353,7 @@ func (l *lab) sessionID() (int, error) {
 		ID int `json:"session_id"`
 	}
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 || list[0].ID == 0 {
-		return 0, fmt.Errorf("not one session: %w: %s", err, text)
+		return 0, fmt.Errorf("not one session: %v: %s", err, text)
 	}
 	return list[0].ID, nil
 }
