@@ -172,7 +172,7 @@ func TestTakeoverTime(t *testing.T) {
 // TestRandomFaults lets anything happen in any order: never do two answer for
 // an address, and in the end, when all is well again, somebody does.
 func TestRandomFaults(t *testing.T) {
-	seeds := uint64(300)
+	seeds := uint64(100)
 	if testing.Short() {
 		seeds = 30
 	}
