@@ -46,7 +46,11 @@ func (s *session) begin(ctx context.Context) error {
 		return err
 	}
 	m.wants, m.loaded = nil, nil
-	return s.load(ctx)
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	m.cleaned = true
+	return nil
 }
 
 // follow does what comes up, until the connection ends.

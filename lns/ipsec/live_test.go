@@ -89,6 +89,14 @@ func TestCharonHasTheProfiles(t *testing.T) {
 	m.Apply([]lns.LACProfile{old})
 	l.wait("the complaint to go", func() bool { return len(m.Warnings()) == 0 })
 
+	// Another life of lnsd, whose configuration has no IPsec any more, takes the old one's away.
+	m.Close()
+	later := l.startManager(&heard{}, never)
+	l.wait("what nobody wants to go", func() bool { return l.conns(l.lns) == "" })
+	later.Close()
+	m = l.startManager(&heard{}, old)
+	l.wait("the connection to be back", func() bool { return l.conns(l.lns) == "culvert-old" })
+
 	l.stop["lns"]()
 	l.wait("the manager to see it", func() bool { return !m.Stats().Connected })
 	if w := m.Warnings(); len(w) != 1 || !strings.Contains(w[0], "charon is away") {

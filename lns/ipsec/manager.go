@@ -62,6 +62,7 @@ type Manager struct {
 	tried    map[string]time.Time // when a profile's SA was last initiated
 	away     string               // what was last said of a charon that is away
 	wallSet  bool                 // the wall is as profiles want it
+	cleaned  bool                 // what an earlier life of lnsd has left in charon is gone
 }
 
 // ending is an SA that has to end.
@@ -240,8 +241,8 @@ func (m *Manager) used() bool {
 
 // serve connects to charon, makes it equal to the profiles, and follows it until the connection ends.
 func (m *Manager) serve(ctx context.Context) error {
-	if !m.used() && len(m.tab.peers) == 0 {
-		return nil // nobody wants it: look again when the profiles change
+	if !m.used() && m.cleaned {
+		return nil // nobody wants it, and nothing of an earlier life is left there
 	}
 	cmd, err := vici.Dial(ctx, m.cfg.Socket)
 	if err != nil {
@@ -293,7 +294,7 @@ func read(ctx context.Context, c *vici.Conn, to chan<- arrived) {
 
 // complain says once that charon is away, why, and what to do.
 func (m *Manager) complain(err error) {
-	if err == nil || err.Error() == m.away {
+	if err == nil || err.Error() == m.away || !m.used() {
 		return
 	}
 	m.away = err.Error()
