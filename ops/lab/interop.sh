@@ -21,7 +21,9 @@ suite() {
 	go test -count=1 -timeout 40m -v ${RUN:+-run "$RUN"} "./ops/lab/$name" 2>&1 | tee "$log" | grep --line-buffered -E "$show"
 	status=${PIPESTATUS[0]}
 	[ "$status" -ne 0 ] && [ -z "${V:-}" ] && sed 's/^/  | /' "$log"
-	[ -f "$out/results.txt" ] && { echo; cat "$out/results.txt"; }
+	for table in "$out"/results.txt "$out"/*/results.txt; do
+		[ -f "$table" ] && { echo; cat "$table"; }
+	done
 	skipped=$(grep -cE '^ *--- SKIP' "$log")
 	printf '%s: %d passed, %d failed, %d skipped\n' "$name" "$(grep -cE '^ *--- PASS' "$log")" "$(grep -cE '^ *--- FAIL' "$log")" "$skipped"
 	if [ "$skipped" -gt 0 ]; then
