@@ -122,8 +122,11 @@ func (w saWatch) SAGone(sa SA, end SAEnd) {
 }
 
 // IKEFailed implements SAHandler. There is no tunnel yet that it could be told of; the key exchange
-// has logged and counted it.
-func (saWatch) IKEFailed(IKEFailure) {}
+// counts it.
+func (w saWatch) IKEFailed(f IKEFailure) {
+	w.srv.log.Warn("a LAC could not set up its SA", "lac", f.Remote, "profile", f.Profile, "identity", f.Identity,
+		"reason", string(f.Reason), "detail", f.Detail)
+}
 
 // tellShards gives every shard a message.
 func (s *Server) tellShards(m message) {
