@@ -24,13 +24,15 @@ build: ## lnsd, lnsctl and lacsim into bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
 
 ##@ Test
+# The IPsec suite takes longer than all the others; `make interop` runs it.
+test: SUITES ?= interop
 test: deps unit interop ## everything that CI runs but the linters (as root it installs Debian packages)
 
 unit: ## all Go tests but the interop suite, with a list of what was skipped and why
 	@ops/lab/unit.sh $(PKGS)
 
-interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL (as root)
-	@ops/lab/interop.sh
+interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL, then over IPsec with strongSwan (as root; SUITES=interop leaves IPsec out)
+	@SUITES='$(SUITES)' ops/lab/interop.sh
 
 simulate: ## break simulated LNSs on all cores for MINUTES (1); MUTATIONS=. checks that faults are found
 	@MINUTES='$(MINUTES)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh

@@ -1,9 +1,7 @@
 package lns
 
 import (
-	"maps"
 	"net/netip"
-	"slices"
 	"time"
 
 	"culvert/lns/dataplane"
@@ -21,6 +19,7 @@ type checker struct {
 	endedSessions map[*tunnelFacts]map[uint16]int
 	tunnelEnds    int
 	serials       map[*tunnelFacts]map[uint32]uint16
+	latest        map[*tunnelFacts]uint32
 	told          map[string]bool // ends that watchers were told of
 }
 
@@ -31,7 +30,7 @@ const soon = quarantine / 4
 func (c *checker) init(l *life) {
 	*c = checker{
 		l: l, tunnels: map[tunnelID]*tunnel{}, sessions: map[dataplane.Key]*session{}, endedTunnels: map[tunnelID]int{},
-		endedSessions: map[*tunnelFacts]map[uint16]int{}, serials: map[*tunnelFacts]map[uint32]uint16{}, told: map[string]bool{},
+		endedSessions: map[*tunnelFacts]map[uint16]int{}, serials: map[*tunnelFacts]map[uint32]uint16{}, latest: map[*tunnelFacts]uint32{}, told: map[string]bool{},
 	}
 }
 
@@ -82,6 +81,7 @@ func (c *checker) ids(sh *shard) {
 			c.endedTunnels[id] = c.tunnelEnds
 			delete(c.endedSessions, t.facts)
 			delete(c.serials, t.facts)
+			delete(c.latest, t.facts)
 			delete(c.tunnels, id)
 		}
 	}
@@ -137,8 +137,8 @@ func (c *checker) sessionIDs(sh *shard) {
 	}
 }
 
-// order checks that a tunnel's calls came in the order in which the LAC placed them, each once:
-// ids are handed out in the order of arrival, serial numbers in that of dialling.
+// order checks that a tunnel's calls come in the order in which the LAC places them, each once:
+// serial numbers are handed out in that order, so that a call that is new has the greatest.
 func (c *checker) order(t *tunnel) {
 	if c.l.w.net.corrupted {
 		return
@@ -148,20 +148,17 @@ func (c *checker) order(t *tunnel) {
 		known = map[uint32]uint16{}
 		c.serials[t.facts] = known
 	}
+	last := c.latest[t.facts]
 	for id, ref := range t.calls.ours {
-		if was, ok := known[ref.serial]; ok && was != id && ref.serial != 0 {
+		switch was, ok := known[ref.serial]; {
+		case ref.serial == 0: // it was being set up when lnsd died, and is being cleared
+		case ok && was != id:
 			c.l.w.fail("once and in order", "tunnel %d: call %d has the ids %d and %d", t.facts.id, ref.serial, was, id)
-		}
-		known[ref.serial] = id
-	}
-	last := uint32(0)
-	for _, id := range slices.Sorted(maps.Keys(t.calls.ours)) {
-		switch serial := t.calls.ours[id].serial; {
-		case serial == 0: // it was being set up when lnsd died, and is being cleared
-		case serial <= last:
-			c.l.w.fail("once and in order", "tunnel %d: call %d came after %d", t.facts.id, serial, last)
+		case !ok && ref.serial < last:
+			c.l.w.fail("once and in order", "tunnel %d: call %d came after %d", t.facts.id, ref.serial, last)
 		default:
-			last = serial
+			known[ref.serial] = id
+			c.latest[t.facts] = max(c.latest[t.facts], ref.serial)
 		}
 	}
 }
