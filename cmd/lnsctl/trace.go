@@ -119,6 +119,9 @@ func (p *tracePrinter) print(r *culvertv1.TraceSessionsResponse) error {
 	var b strings.Builder
 	switch item := r.GetItem().(type) {
 	case nil:
+		if p.sessions == 0 {
+			fmt.Fprintln(p.errOut, "nothing is remembered that fits")
+		}
 		if p.terminal {
 			fmt.Fprintln(p.errOut, "following; interrupt to end")
 		}

@@ -102,3 +102,20 @@ func TestTraceFollows(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits for a subscriber that nobody knows is told so.
+func TestTraceOfNobody(t *testing.T) {
+	node := opstest.NewNode()
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		for !node.Traced() {
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(200 * time.Millisecond)
+		stop()
+	}()
+	r := lnsctl(t, serve(t, node), func(a *app) { a.ctx, a.terminal = ctx, true }, "session", "trace", "nobody")
+	if r.code != exitOK || r.out != "" || r.err != "nothing is remembered that fits\nfollowing; interrupt to end\n" {
+		t.Errorf("exit status %d, %q, %q", r.code, r.out, r.err)
+	}
+}
