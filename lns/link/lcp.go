@@ -44,6 +44,7 @@ func (l *Link) stepLCP(now time.Duration, e ppp.Event, in incoming, fx *Effects)
 		l.lcpDown(now, fx)
 	}
 	if acts&ppp.SCR != 0 {
+		l.neg.askedAt = now
 		fx.scratch = l.neg.want.Append(fx.scratch[:0])
 		l.send(ppp.ProtocolLCP, ppp.ConfigureRequest, l.lcp.ID(), fx.scratch, fx)
 	}
@@ -62,6 +63,12 @@ func (l *Link) stepLCP(now time.Duration, e ppp.Event, in incoming, fx *Effects)
 	}
 }
 
+// startTime tells a peer that was there when our Configure-Request came, and whose own has
+// crossed it, from one that has only now begun: a LAC such as xl2tpd starts its
+// PPP after the ICCN, and what was sent before is lost. To such a peer the request is
+// repeated as soon as it is heard, not when the restart timer expires.
+const startTime = 50 * time.Millisecond
+
 // lcpRequested judges the peer's Configure-Request.
 func (l *Link) lcpRequested(now time.Duration, p ppp.Packet, fx *Effects) {
 	if l.lcp.State() < ppp.ReqSent || ppp.CheckOptions(p.Data) != nil {
@@ -79,7 +86,12 @@ func (l *Link) lcpRequested(now time.Duration, p ppp.Packet, fx *Effects) {
 	if refusal.Code != 0 {
 		e = ppp.RCRMinus
 	}
+	late := !l.neg.heardLCP && now-l.neg.askedAt >= startTime
+	l.neg.heardLCP = true
 	l.stepLCP(now, e, incoming{p, refusal}, fx)
+	if s := l.lcp.State(); late && (s == ppp.ReqSent || s == ppp.AckSent) {
+		l.stepLCP(now, ppp.TOPlus, incoming{}, fx)
+	}
 	if l.lcp.Diverges(&lim) {
 		l.fail(now, ReasonLCPFailed, fx)
 	}

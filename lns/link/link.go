@@ -73,6 +73,9 @@ type negotiation struct {
 	// that we asked for the peer's once, heardIPCP that the peer has come
 	// to the network phase.
 	noAddress, nagged, heardIPCP bool
+	// heardLCP says the same of LCP; askedAt is when our Configure-Request was last sent.
+	heardLCP bool
+	askedAt  time.Duration
 }
 
 // Start begins the link. rnd gives unpredictable octets and is kept. Of a
