@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 )
 
@@ -22,7 +21,7 @@ const (
 func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
 	defer w.closeStore()
-	w.resyncAt = time.Now()
+	w.resyncAt = w.opts.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -74,13 +73,13 @@ func (w *Writer) behind() bool {
 func (w *Writer) pause() time.Duration {
 	if w.failures > 0 {
 		d := min(w.opts.RetryFirst<<min(w.failures-1, 20), w.opts.RetryCap)
-		return d/2 + rand.N(d) // not in step with the other nodes
+		return d/2 + time.Duration(w.opts.Rand(int64(d))) // not in step with the other nodes
 	}
 	if w.behind() {
 		return w.opts.Interval
 	}
 	if !w.resyncAt.IsZero() {
-		return max(0, time.Until(w.resyncAt))
+		return max(0, w.resyncAt.Sub(w.opts.Now()))
 	}
 	return 24 * time.Hour // until a signal
 }
@@ -102,7 +101,7 @@ func (w *Writer) cycle(ctx context.Context) error {
 			break
 		}
 	}
-	if w.resyncDue(time.Now()) {
+	if w.resyncDue(w.opts.Now()) {
 		return w.resync(ctx)
 	}
 	return nil
@@ -196,7 +195,7 @@ func (w *Writer) refuse(refused *ConflictError) {
 	w.mu.Lock()
 	w.stats.Conflicts += uint64(len(refused.Changes))
 	w.mu.Unlock()
-	w.wantResync(time.Now().Add(conflictPause))
+	w.wantResync(w.opts.Now().Add(conflictPause))
 }
 
 func (w *Writer) wantResync(at time.Time) {
@@ -207,7 +206,7 @@ func (w *Writer) wantResync(at time.Time) {
 
 // result notes how a cycle went.
 func (w *Writer) result(err error) {
-	now := time.Now()
+	now := w.opts.Now()
 	w.mu.Lock()
 	w.stats.Connected = err == nil
 	w.stats.LastError = ""

@@ -36,7 +36,7 @@ func (w *Writer) resync(ctx context.Context) (err error) {
 	w.mu.Unlock()
 	defer func() { w.resyncDone(err == nil, covered) }()
 
-	r := &resyncer{w: w, now: time.Now()}
+	r := &resyncer{w: w, now: w.opts.Now()}
 	if err := r.guard(ctx); err != nil {
 		return err
 	}
@@ -58,11 +58,11 @@ func (w *Writer) resyncDone(ok bool, covered int) {
 	w.mu.Lock()
 	w.stats.Resyncing = false
 	if !ok {
-		w.wantResync(time.Now())
+		w.wantResync(w.opts.Now())
 		w.mu.Unlock()
 		return
 	}
-	w.lastResync = time.Now()
+	w.lastResync = w.opts.Now()
 	if !w.discarding { // again, while it went on
 		w.lostSince = time.Time{}
 		covered = len(w.waiters.resync)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -40,6 +41,11 @@ type WriterOptions struct {
 	OnConflict func(Change, error)
 	// Log takes what an operator should know; nil means slog.Default.
 	Log *slog.Logger
+	// Now and Rand are for simulations, which call Step instead of Start and
+	// whose stores keep the timeouts themselves; nil means the real ones. Rand gives
+	// a number from 0 to n-1.
+	Now  func() time.Time
+	Rand func(n int64) int64
 }
 
 func (o WriterOptions) withDefaults() WriterOptions {
@@ -51,6 +57,12 @@ func (o WriterOptions) withDefaults() WriterOptions {
 	o.RetryCap = cmp.Or(o.RetryCap, 5*time.Second)
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Int64N
 	}
 	return o
 }
@@ -156,7 +168,7 @@ func (w *Writer) Start() {
 // Submit implements Sink. It is safe for concurrent use; changes to one key
 // must be submitted in their order.
 func (w *Writer) Submit(changes []Change) {
-	now := time.Now()
+	now := w.opts.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stats.Submitted += uint64(len(changes))
@@ -211,7 +223,7 @@ func signal(c chan struct{}) {
 
 // Stats gives the current figures.
 func (w *Writer) Stats() WriterStats {
-	now := time.Now()
+	now := w.opts.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats

@@ -31,7 +31,8 @@ func (d *daemon) makeCluster() error {
 	d.clusterDB = &clusterStore{d: d}
 	cfg := *d.set.cluster
 	cfg.Epoch, cfg.Fence, cfg.Log = uint64(d.journal.Epoch()), d.fence, d.log
-	cfg.Store, cfg.Host, cfg.Keeper = d.clusterDB, &clusterHost{d}, clusterKeeper{d.journal}
+	d.clusterHost = d.makeHost()
+	cfg.Store, cfg.Host, cfg.Keeper = d.clusterDB, d.clusterHost, clusterKeeper{d.journal}
 	r, err := cluster.New(cfg)
 	if err != nil {
 		return err
@@ -48,6 +49,7 @@ func (d *daemon) startCluster() error {
 	if r == nil {
 		return nil
 	}
+	d.clusterHost.Server = clusterServer{d.server}
 	if err := r.Start(); err != nil {
 		return err
 	}

@@ -3,198 +3,51 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"math"
 	"net/netip"
-	"sync"
 	"time"
 
 	"culvert/aaa"
 	"culvert/lns"
+	"culvert/lns/cluster"
 	"culvert/sessiondb"
 	"culvert/sessiondb/postgres"
 )
 
-// clusterHost brings to life and forgets what is on service addresses.
-type clusterHost struct{ d *daemon }
+// clusterServer is the server as lns/cluster uses it.
+type clusterServer struct{ *lns.Server }
 
-// Take is that of cluster.Host.
-func (h *clusterHost) Take(ctx context.Context, local netip.AddrPort, own bool) error {
-	d := h.d
-	d.withheld.wait(ctx)
-	var done lns.Recovery
-	var err error
-	if own {
-		for s, err := range d.journal.Sessions(ctx) {
-			if err == nil && s.Key.Tunnel.Local == local {
-				d.withheld.release(s.Address)
+// RecoverKept is that of cluster.Server, as are the others.
+func (s clusterServer) RecoverKept(ctx context.Context, local netip.AddrPort) (cluster.Recovered, error) {
+	r, err := s.Server.RecoverKept(ctx, local)
+	return cluster.Recovered(r), err
+}
+
+// RecoverLast: see RecoverKept.
+func (s clusterServer) RecoverLast(ctx context.Context, last []sessiondb.Change) (cluster.Recovered, error) {
+	r, err := s.Server.RecoverLast(ctx, last)
+	return cluster.Recovered(r), err
+}
+
+// Adopt: see RecoverKept.
+func (s clusterServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
+	r, err := s.Recover(ctx, lns.Recovered{Tunnels: tunnels, Sessions: sessions, Adopt: true})
+	return cluster.Recovered(r), err
+}
+
+// makeHost makes the host's part of the daemon. Its Server is there when the cluster starts.
+func (d *daemon) makeHost() *cluster.Sessions {
+	return &cluster.Sessions{
+		Writer: d.writer, Journal: d.journal, Withheld: d.withheld, Log: d.log,
+		Open: func(ctx context.Context) (cluster.Database, error) {
+			s, err := d.clusterDB.open(ctx)
+			if err != nil {
+				return nil, err
 			}
-		}
-		done, err = d.server.RecoverKept(ctx, local)
-	} else {
-		done, err = h.load(ctx, local)
-	}
-	if err != nil {
-		return err
-	}
-	d.writer.Resync()
-	d.log.Info("cluster: what is on an address lives here now", "address", local, "from_journal", own, "tunnels", done.Tunnels,
-		"sessions", done.Sessions, "cleared", done.Cleared, "closed", done.Closed, "dropped_tunnels", done.Dropped, "took", done.Took.Round(time.Millisecond))
-	return nil
-}
-
-// load brings to life what the database has.
-func (h *clusterHost) load(ctx context.Context, local netip.AddrPort) (lns.Recovery, error) {
-	s, err := h.d.clusterDB.open(ctx)
-	if err != nil {
-		return lns.Recovery{}, err
-	}
-	if err := h.d.server.ForgetKept(ctx, local); err != nil { // of an earlier ownership
-		return lns.Recovery{}, err
-	}
-	sessions := func(yield func(sessiondb.Session, error) bool) {
-		for r, err := range s.SessionsAt(ctx, local) {
-			h.d.withheld.release(r.Address)
-			if !yield(r, err) {
-				return
-			}
-		}
-	}
-	return h.d.server.Recover(ctx, lns.Recovered{Tunnels: s.TunnelsAt(ctx, local), Sessions: iter.Seq2[sessiondb.Session, error](sessions), Adopt: true})
-}
-
-// flushTime is how long a move waits for what was written behind.
-const flushTime = 5 * time.Second
-
-// Give is that of cluster.Host.
-func (h *clusterHost) Give(ctx context.Context, local netip.AddrPort) ([]sessiondb.Change, error) {
-	last, err := h.d.server.Detach(local)
-	h.withhold(last)
-	if err != nil {
-		return last, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, flushTime)
-	defer cancel()
-	if err := h.d.writer.Flush(ctx); err != nil {
-		return last, fmt.Errorf("the database does not take what is written behind: %w", err)
-	}
-	return last, nil
-}
-
-// withhold keeps the addresses of sessions that live on elsewhere from being given to others.
-func (h *clusterHost) withhold(last []sessiondb.Change) {
-	for _, c := range last {
-		if c.Op == sessiondb.PutSession {
-			h.d.withheld.take(c.Session.Address)
-		}
+			return s, nil
+		},
 	}
 }
-
-// Restore is that of cluster.Host.
-func (h *clusterHost) Restore(ctx context.Context, local netip.AddrPort, last []sessiondb.Change) error {
-	for _, c := range last {
-		if c.Op == sessiondb.PutSession {
-			h.d.withheld.release(c.Session.Address)
-		}
-	}
-	_, err := h.d.server.RecoverLast(ctx, last)
-	h.d.writer.Resync()
-	return err
-}
-
-// Forget is that of cluster.Host.
-func (h *clusterHost) Forget(local netip.AddrPort) error {
-	last, err := h.d.server.Detach(local)
-	if err != nil {
-		return err
-	}
-	h.withhold(last)
-	return h.d.server.ForgetKept(context.Background(), local)
-}
-
-// withheld are addresses of this node's pools that sessions on other nodes
-// have, since their service address has moved there.
-type withheld struct {
-	d     *daemon
-	ready chan struct{} // closed when the database has been asked once
-	once  sync.Once
-
-	mu sync.Mutex
-	// since is from when on; what the database said before is too old to release it.
-	since map[netip.Addr]time.Time
-}
-
-// withheldOwner is no session's number; withheldUser tells operators.
-const (
-	withheldOwner = math.MaxUint64
-	withheldUser  = "(a session on another node)"
-)
-
-func newWithheld(d *daemon) *withheld {
-	return &withheld{d: d, ready: make(chan struct{}), since: map[netip.Addr]time.Time{}}
-}
-
-// firstList is how long taking an address waits for the first list.
-const firstList = time.Second
-
-// wait waits until the database has been asked once, or is known not to answer.
-func (w *withheld) wait(ctx context.Context) {
-	select {
-	case <-w.ready:
-	case <-ctx.Done():
-	case <-time.After(firstList):
-	}
-}
-
-func (w *withheld) take(a netip.Addr) {
-	if !a.IsValid() {
-		return
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.d.pools.Reserve(a, withheldUser, withheldOwner) == nil {
-		w.since[a] = time.Now()
-	}
-}
-
-func (w *withheld) release(a netip.Addr) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, ok := w.since[a]; ok {
-		delete(w.since, a)
-		w.d.pools.Release(a, withheldOwner)
-	}
-}
-
-// withheldFor is how long an address is withheld at the least: the database
-// may not have heard yet of the session that has it.
-const withheldFor = 30 * time.Second
-
-// set compares with what the database says.
-func (w *withheld) set(list []netip.Addr) {
-	elsewhere := make(map[netip.Addr]bool, len(list))
-	for _, a := range list {
-		elsewhere[a] = true
-		if _, _, held := w.d.pools.Holder(a); !held {
-			w.take(a)
-		}
-	}
-	w.mu.Lock()
-	var gone []netip.Addr
-	for a, since := range w.since {
-		if !elsewhere[a] && time.Since(since) > withheldFor {
-			gone = append(gone, a)
-		}
-	}
-	w.mu.Unlock()
-	for _, a := range gone {
-		w.release(a)
-	}
-}
-
-// asked says that the database has been asked, or does not answer.
-func (w *withheld) asked() { w.once.Do(func() { close(w.ready) }) }
 
 // poolsEvery is how often the database is asked which of this node's addresses are elsewhere.
 const poolsEvery = 10 * time.Second
@@ -220,10 +73,10 @@ func (d *daemon) keepPools(ctx context.Context) {
 		if err == nil {
 			var elsewhere []netip.Addr
 			if elsewhere, err = s.AddressesElsewhere(ctx); err == nil {
-				d.withheld.set(elsewhere)
+				d.withheld.Set(elsewhere)
 			}
 		}
-		d.withheld.asked()
+		d.withheld.Asked()
 		if err != nil && ctx.Err() == nil && err.Error() != complained {
 			complained = err.Error()
 			d.log.Warn("cluster: the pools' addresses cannot be compared with the other nodes'", "err", err)

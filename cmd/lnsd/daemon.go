@@ -63,11 +63,12 @@ type daemon struct {
 	// failed gets what ended management before its time.
 	failed chan error
 	// cluster holds the node's part in a cluster, clusterDB its way to the
-	// database, fence what bounds it; nil outside of one.
-	cluster   atomic.Pointer[cluster.Runner]
-	clusterDB *clusterStore
-	fence     *dataplane.Fence
-	withheld  *withheld
+	// database, clusterHost what it has this host do, fence what bounds it; nil outside of one.
+	cluster     atomic.Pointer[cluster.Runner]
+	clusterDB   *clusterStore
+	clusterHost *cluster.Sessions
+	fence       *dataplane.Fence
+	withheld    *cluster.Withheld
 	// undo ends the parts in reverse order.
 	undo []func()
 }
@@ -75,7 +76,7 @@ type daemon struct {
 // start brings all parts up, or none.
 func start(set *settings, log *slog.Logger) (*daemon, error) {
 	d := &daemon{set: set, log: log}
-	d.withheld = newWithheld(d)
+	d.withheld = cluster.NewWithheld(func() cluster.Pools { return d.pools }, time.Now)
 	for _, step := range []func() error{d.startStores, d.startAAA, d.startPlane, d.makeCluster, d.startServer, d.startCluster, d.startDynAuth, d.startOps} {
 		if err := step(); err != nil {
 			d.abort()

@@ -88,10 +88,8 @@ func (r *Runner) settle(ctx context.Context, a cluster.Address, to string, last 
 			return err
 		}
 		r.log.Warn("cluster: it is not known whether an address has been moved; asking again", "address", a.Local, "err", err)
-		select {
-		case <-ctx.Done():
+		if r.sleep(ctx, min(time.Duration(tries+1)*200*time.Millisecond, 2*time.Second)) != nil {
 			return fmt.Errorf("it is not known whether it has been moved: %w", err)
-		case <-time.After(min(time.Duration(tries+1)*200*time.Millisecond, 2*time.Second)):
 		}
 	}
 }

@@ -93,6 +93,8 @@ type Runner struct {
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 	now   func() time.Duration
+	// by runs it where it has no goroutines of its own; nil but in a simulation.
+	by *Manual
 
 	// Only the loop touches what follows.
 	m      *cluster.Machine
@@ -131,7 +133,9 @@ type put struct {
 }
 
 // New makes a runner. Nothing happens before Start.
-func New(cfg Config) (*Runner, error) {
+func New(cfg Config) (*Runner, error) { return newRunner(cfg, nil) }
+
+func newRunner(cfg Config, by *Manual) (*Runner, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -139,7 +143,10 @@ func New(cfg Config) (*Runner, error) {
 		return nil, fmt.Errorf("cluster: address %v: name the address and port at which the other nodes ask this one", cfg.Listen)
 	}
 	r := &Runner{cfg: cfg, log: cfg.Log, calls: make(chan func(), 256), puts: make(chan put, 256),
-		now: dataplane.BootTime, places: map[netip.AddrPort]*place{}}
+		now: dataplane.BootTime, places: map[netip.AddrPort]*place{}, by: by}
+	if by != nil {
+		r.now = by.Now
+	}
 	for i, a := range cfg.Serves {
 		r.places[a] = &place{local: a, listener: i}
 	}
@@ -189,6 +196,11 @@ func (r *Runner) Close() {
 
 // post has f run by the loop.
 func (r *Runner) post(f func()) {
+	if r.by != nil {
+		r.by.queue = append(r.by.queue, f)
+		r.by.Wake()
+		return
+	}
 	select {
 	case r.calls <- f:
 	case <-r.ctx.Done():
@@ -197,6 +209,9 @@ func (r *Runner) post(f func()) {
 
 // ask has f run by the loop and waits for it.
 func (r *Runner) ask(ctx context.Context, f func()) error {
+	if r.by != nil {
+		return r.by.ask(r, f)
+	}
 	done := make(chan struct{})
 	r.post(func() { f(); close(done) })
 	select {
@@ -205,7 +220,7 @@ func (r *Runner) ask(ctx context.Context, f func()) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-r.ctx.Done():
-		return errors.New("this node is stopping")
+		return errStopping
 	}
 }
 
@@ -232,12 +247,17 @@ func (r *Runner) loop() {
 			}
 		case <-timer.C:
 		}
-		if now := r.now(); now >= r.m.Deadline() && !r.superseded {
-			r.m.Tick(now, &r.fx)
-		}
-		r.carryOut()
+		r.tick()
 		timer.Reset(min(max(0, r.m.Deadline()-r.now()), maxSleep))
 	}
+}
+
+// tick looks at the machine's deadline, and does what is to be done.
+func (r *Runner) tick() {
+	if now := r.now(); now >= r.m.Deadline() && !r.superseded {
+		r.m.Tick(now, &r.fx)
+	}
+	r.carryOut()
 }
 
 // carryOut does what the machine wants done.
@@ -255,7 +275,7 @@ func (r *Runner) carryOut() {
 	}
 	r.publish()
 	for _, o := range fx.Send {
-		r.peers.send(o)
+		r.send(o)
 	}
 	if fx.Renew != nil {
 		r.renew(fx.Renew.Seen)
@@ -273,7 +293,7 @@ func (r *Runner) carryOut() {
 
 // call runs f in a goroutine of its own, and what it gives in the loop.
 func (r *Runner) call(f func(context.Context) func()) {
-	r.done.Go(func() {
+	r.spawn(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, storeTime)
 		defer cancel()
 		r.post(f(ctx))
@@ -310,7 +330,9 @@ func (r *Runner) renewed(secret []byte, v cluster.View, err error) {
 	default:
 		if r.secret == nil {
 			r.secret = secret
-			r.peers.secret.Store(&secret)
+			if r.peers != nil {
+				r.peers.secret.Store(&secret)
+			}
 		}
 		r.m.Renewed(r.now(), v, &r.fx)
 	}
@@ -398,17 +420,17 @@ func (r *Runner) place(p *place, now, until time.Duration) {
 	case until <= now || !p.want:
 		if p.on != 0 {
 			p.on = 0
-			r.puts <- put{a: p.local.Addr(), remove: true}
+			r.onHost(put{a: p.local.Addr(), remove: true})
 		}
 	case p.on <= now || until-p.on > time.Second:
 		lifetime := until - now
 		if until == cluster.Forever {
 			lifetime = 0
 		}
-		r.puts <- put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on <= now}
+		r.onHost(put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on <= now})
 		p.on = until
 	case until < p.on-time.Second: // sooner than was thought
-		r.puts <- put{a: p.local.Addr(), lifetime: until - now}
+		r.onHost(put{a: p.local.Addr(), lifetime: until - now})
 		p.on = until
 	}
 }
@@ -440,7 +462,7 @@ func (r *Runner) put(p put) {
 	}
 	if p.fresh && !p.again && err == nil {
 		r.log.Info("cluster: an address is on this host", "address", p.a)
-		time.AfterFunc(announceAgain, func() { r.post(func() { r.again(p.a) }) })
+		r.after(announceAgain, func() { r.post(func() { r.again(p.a) }) })
 	}
 }
 
@@ -453,10 +475,7 @@ func (r *Runner) again(a netip.Addr) {
 			if p.on == cluster.Forever {
 				lifetime = 0
 			}
-			select {
-			case r.puts <- put{a: a, lifetime: lifetime, fresh: true, again: true}:
-			default:
-			}
+			r.onHost(put{a: a, lifetime: lifetime, fresh: true, again: true})
 			return
 		}
 	}
@@ -488,7 +507,7 @@ func (r *Runner) work(p *place, now time.Duration) {
 
 // host runs f, which may take its time, and then done in the loop.
 func (r *Runner) host(p *place, f func(context.Context) error, done func(error)) {
-	r.done.Go(func() {
+	r.spawn(func() {
 		ctx, cancel := context.WithTimeout(r.ctx, takeTime)
 		defer cancel()
 		err := f(ctx)

@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"culvert/sessiondb"
+)
+
+// Recovered says what has come of bringing to life what is on an address; the
+// fields are those of lns.Recovery.
+type Recovered struct {
+	Tunnels, Sessions int
+	Cleared           int
+	Closed            int
+	Dropped           int
+	Took              time.Duration
+}
+
+// Server is the LNS (lns.Server), as Sessions uses it.
+type Server interface {
+	Detach(local netip.AddrPort) ([]sessiondb.Change, error)
+	ForgetKept(ctx context.Context, local netip.AddrPort) error
+	RecoverKept(ctx context.Context, local netip.AddrPort) (Recovered, error)
+	RecoverLast(ctx context.Context, last []sessiondb.Change) (Recovered, error)
+	// Adopt brings to life another node's records.
+	Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (Recovered, error)
+}
+
+// Database gives what the cluster's database has of an address.
+type Database interface {
+	TunnelsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Tunnel, error]
+	SessionsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Session, error]
+}
+
+// Writer is the write-behind (sessiondb.Writer), as Sessions uses it.
+type Writer interface {
+	Flush(ctx context.Context) error
+	Resync()
+}
+
+// Sessions is the Host of a node: it brings to life and forgets what is on
+// service addresses.
+type Sessions struct {
+	Server Server
+	// Open connects to the database.
+	Open     func(context.Context) (Database, error)
+	Writer   Writer
+	Journal  sessiondb.Journal
+	Withheld *Withheld
+	Log      *slog.Logger
+}
+
+// Take is that of Host.
+func (h *Sessions) Take(ctx context.Context, local netip.AddrPort, own bool) error {
+	h.Withheld.wait(ctx)
+	var done Recovered
+	var err error
+	if own {
+		for s, err := range h.Journal.Sessions(ctx) {
+			if err == nil && s.Key.Tunnel.Local == local {
+				h.Withheld.release(s.Address)
+			}
+		}
+		done, err = h.Server.RecoverKept(ctx, local)
+	} else {
+		done, err = h.load(ctx, local)
+	}
+	if err != nil {
+		return err
+	}
+	h.Writer.Resync()
+	h.Log.Info("cluster: what is on an address lives here now", "address", local, "from_journal", own, "tunnels", done.Tunnels,
+		"sessions", done.Sessions, "cleared", done.Cleared, "closed", done.Closed, "dropped_tunnels", done.Dropped, "took", done.Took.Round(time.Millisecond))
+	return nil
+}
+
+// load brings to life what the database has.
+func (h *Sessions) load(ctx context.Context, local netip.AddrPort) (Recovered, error) {
+	db, err := h.Open(ctx)
+	if err != nil {
+		return Recovered{}, err
+	}
+	if err := h.Server.ForgetKept(ctx, local); err != nil { // of an earlier ownership
+		return Recovered{}, err
+	}
+	sessions := func(yield func(sessiondb.Session, error) bool) {
+		for r, err := range db.SessionsAt(ctx, local) {
+			h.Withheld.release(r.Address)
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+	return h.Server.Adopt(ctx, db.TunnelsAt(ctx, local), sessions)
+}
+
+// flushTime is how long a move waits for what was written behind.
+const flushTime = 5 * time.Second
+
+// Give is that of Host.
+func (h *Sessions) Give(ctx context.Context, local netip.AddrPort) ([]sessiondb.Change, error) {
+	last, err := h.Server.Detach(local)
+	h.withhold(last)
+	if err != nil {
+		return last, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	if err := h.Writer.Flush(ctx); err != nil {
+		return last, fmt.Errorf("the database does not take what is written behind: %w", err)
+	}
+	return last, nil
+}
+
+// withhold keeps the addresses of sessions that live on elsewhere from being given to others.
+func (h *Sessions) withhold(last []sessiondb.Change) {
+	for _, c := range last {
+		if c.Op == sessiondb.PutSession {
+			h.Withheld.take(c.Session.Address)
+		}
+	}
+}
+
+// Restore is that of Host.
+func (h *Sessions) Restore(ctx context.Context, _ netip.AddrPort, last []sessiondb.Change) error {
+	for _, c := range last {
+		if c.Op == sessiondb.PutSession {
+			h.Withheld.release(c.Session.Address)
+		}
+	}
+	_, err := h.Server.RecoverLast(ctx, last)
+	h.Writer.Resync()
+	return err
+}
+
+// Forget is that of Host.
+func (h *Sessions) Forget(local netip.AddrPort) error {
+	last, err := h.Server.Detach(local)
+	if err != nil {
+		return err
+	}
+	h.withhold(last)
+	return h.Server.ForgetKept(context.Background(), local)
+}
