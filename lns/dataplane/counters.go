@@ -133,11 +133,21 @@ func (c *CounterFile) mapChunk(off int64) error {
 	c.chunks = append(c.chunks, mem)
 	for at := 0; at < counterChunk; at += countsSize {
 		s := (*counts)(unsafe.Pointer(&mem[at]))
-		if id := s.id.Load(); id != 0 && c.left != nil {
-			c.left[id] = s
-		} else {
+		id := s.id.Load()
+		if id == 0 || c.left == nil {
 			c.free = append(c.free, s)
+			continue
 		}
+		if twin := c.left[id]; twin != nil {
+			// A damaged file. One slot goes on with what is more of both, the other is free.
+			v, w := twin.get(), s.get()
+			v = v.atLeast(&w)
+			twin.set(&v)
+			s.id.Store(0)
+			c.free = append(c.free, s)
+			continue
+		}
+		c.left[id] = s
 	}
 	return nil
 }

@@ -117,41 +117,84 @@ func FuzzTunnel(f *testing.F) {
 		if len(script) == 0 {
 			return
 		}
-		tun, now := fuzzTunnel(script[0]), time.Duration(0)
-		var fx Effects
-		downs := 0
-		settle := func() {
-			downs += checkTunnel(t, tun, &fx)
-			fx.Reset()
-		}
+		z := scriptedTunnel{t: t, tun: fuzzTunnel(script[0]), queued: 9}
 		if script[0]&1 != 0 {
-			tun.Open(now, &fx)
-			settle()
+			z.tun.Open(0, &z.fx)
+			z.settle()
 		}
-		for script = script[1:]; len(script) >= 3; {
-			n := min(int(binary.BigEndian.Uint16(script)), len(script)-3)
-			now += time.Duration(script[2]) * 10 * time.Millisecond
-			if tun.Deadline() <= now {
-				tun.Tick(now, &fx)
-			}
-			_ = tun.Receive(now, script[3:3+n], &fx)
-			settle()
-			script = script[3+n:]
-		}
-		tun.Stop(now, Result{Code: StopShutdown}, &fx)
-		settle()
-		for range 100 {
-			if tun.Deadline() == Never {
-				break
-			}
-			now = max(now, tun.Deadline())
-			tun.Tick(now, &fx)
-			settle()
-		}
-		if !tun.Done() || downs != 1 || tun.State() != TunnelStopping {
-			t.Fatalf("done %v, down %d times, %v", tun.Done(), downs, tun.State())
-		}
+		z.play(script[1:])
+		z.end()
 	})
+}
+
+// scriptedTunnel is a tunnel under fire, with what must hold after each step.
+type scriptedTunnel struct {
+	t      *testing.T
+	tun    *Tunnel
+	fx     Effects
+	now    time.Duration
+	downs  int
+	queued int // bounds the messages that wait
+}
+
+// play gives the tunnel what a script holds: length, time in 10 ms, datagram.
+func (z *scriptedTunnel) play(script []byte) {
+	for len(script) >= 3 {
+		n := min(int(binary.BigEndian.Uint16(script)), len(script)-3)
+		z.now += time.Duration(script[2]) * 10 * time.Millisecond
+		if z.tun.Deadline() <= z.now {
+			z.tun.Tick(z.now, &z.fx)
+		}
+		_ = z.tun.Receive(z.now, script[3:3+n], &z.fx)
+		z.settle()
+		script = script[3+n:]
+	}
+}
+
+// end stops the tunnel and lets time pass until it is done.
+func (z *scriptedTunnel) end() {
+	z.tun.Stop(z.now, Result{Code: StopShutdown}, &z.fx)
+	z.settle()
+	for range 100 {
+		if z.tun.Deadline() == Never {
+			break
+		}
+		z.now = max(z.now, z.tun.Deadline())
+		z.tun.Tick(z.now, &z.fx)
+		z.settle()
+	}
+	if !z.tun.Done() || z.downs != 1 || z.tun.State() != TunnelStopping {
+		z.t.Fatalf("done %v, down %d times, %v", z.tun.Done(), z.downs, z.tun.State())
+	}
+}
+
+// settle checks one step's effects, and counts how many ends there were.
+func (z *scriptedTunnel) settle() {
+	z.t.Helper()
+	for _, p := range z.fx.Packets {
+		_, payload, err := ParseHeader(p)
+		if err != nil {
+			z.t.Fatalf("sent %x: %v", p, err)
+		}
+		var m Message
+		if len(payload) > 0 && ParseMessage(payload, z.tun.cfg.Secret, &m) != nil {
+			z.t.Fatalf("sent %x", p)
+		}
+	}
+	for i := range z.fx.Events {
+		e := &z.fx.Events[i]
+		switch {
+		case e.Kind == EventDown:
+			z.downs++
+		case e.Kind == 0 || e.Kind == EventBadMessage && e.Err == nil:
+			z.t.Fatalf("event %+v", e)
+		}
+	}
+	c := &z.tun.ctl
+	if len(c.early) > 4 || c.Unacked() > z.queued || c.flight > max(int(c.peerWindow), 1) {
+		z.t.Fatalf("%d early, %d queued, %d in flight", len(c.early), c.Unacked(), c.flight)
+	}
+	z.fx.Reset()
 }
 
 func fuzzTunnel(kind byte) *Tunnel {
@@ -166,32 +209,4 @@ func fuzzTunnel(kind byte) *Tunnel {
 		return NewTunnel(RoleLAC, 22, cfg)
 	}
 	return NewTunnel(RoleLNS, 22, cfg)
-}
-
-// checkTunnel checks one step's effects, and returns how many ends there were.
-func checkTunnel(t *testing.T, tun *Tunnel, fx *Effects) (downs int) {
-	t.Helper()
-	for _, p := range fx.Packets {
-		_, payload, err := ParseHeader(p)
-		if err != nil {
-			t.Fatalf("sent %x: %v", p, err)
-		}
-		var m Message
-		if len(payload) > 0 && ParseMessage(payload, tun.cfg.Secret, &m) != nil {
-			t.Fatalf("sent %x", p)
-		}
-	}
-	for i := range fx.Events {
-		e := &fx.Events[i]
-		switch {
-		case e.Kind == EventDown:
-			downs++
-		case e.Kind == 0 || e.Kind == EventBadMessage && e.Err == nil:
-			t.Fatalf("event %+v", e)
-		}
-	}
-	if len(tun.ctl.early) > 4 || tun.ctl.Unacked() > 9 {
-		t.Fatalf("%d early, %d queued", len(tun.ctl.early), tun.ctl.Unacked())
-	}
-	return downs
 }

@@ -114,6 +114,7 @@ func FuzzAuth(f *testing.F) {
 	f.Add([]byte("\x05alice\x06secret"))
 	f.Add([]byte("\x100123456789abcdefalice"))
 	f.Add([]byte("E=691 R=1 C=AB01 V=3 M=x"))
+	f.Add(make([]byte, MSCHAPv2ResponseLen))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if user, password, err := ParsePAPRequest(b); err == nil {
 			p, err := ParsePacket(AppendPAPRequest(nil, 1, string(user), string(password)))
@@ -125,6 +126,11 @@ func FuzzAuth(f *testing.F) {
 			p, err := ParsePacket(AppendCHAPValue(nil, CHAPResponse, 1, value, string(name)))
 			if err != nil || !bytes.Equal(b, p.Data) {
 				t.Errorf("CHAP % x came back as % x, %v", b, p.Data, err)
+			}
+		}
+		if r, err := ParseMSCHAPv2Response(b); err == nil {
+			if again, err := ParseMSCHAPv2Response(r.Append(nil)); err != nil || again != r {
+				t.Errorf("MS-CHAPv2 % x came back as %+v, %v", b, again, err)
 			}
 		}
 		if e, err := ParseMSCHAPError(string(b)); err == nil {

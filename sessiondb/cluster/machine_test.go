@@ -198,11 +198,16 @@ func TestRandomFaults(t *testing.T) {
 	}
 }
 
-// fault breaks or mends something.
+// fault breaks or mends something, at random.
 func (s *sim) fault() {
-	n := s.nodes[s.order[s.rnd.IntN(len(s.order))]]
-	other := s.order[s.rnd.IntN(len(s.order))]
-	switch s.rnd.IntN(7) {
+	n, other := s.rnd.IntN(len(s.order)), s.rnd.IntN(len(s.order))
+	s.faultOf(s.rnd.IntN(7), n, other)
+}
+
+// faultOf breaks or mends one thing of two nodes, given by their places.
+func (s *sim) faultOf(what, one, another int) {
+	n, other := s.nodes[s.order[one]], s.order[another]
+	switch what {
 	case 0:
 		s.note("%s dies", n.name)
 		n.dead = true
