@@ -3,10 +3,7 @@ package lns
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
-
-	"culvert/lns/trace"
 )
 
 // saKey names an SA among those that live: by its mark or, where there are none, by its peer.
@@ -121,13 +118,6 @@ func (w saWatch) SAGone(sa SA, end SAEnd) {
 	w.srv.tellShards(saGone{&sa, end})
 }
 
-// IKEFailed implements SAHandler. There is no tunnel yet that it could be told of; the key exchange
-// counts it.
-func (w saWatch) IKEFailed(f IKEFailure) {
-	w.srv.log.Warn("a LAC could not set up its SA", "lac", f.Remote, "profile", f.Profile, "identity", f.Identity,
-		"reason", string(f.Reason), "detail", f.Detail)
-}
-
 // tellShards gives every shard a message.
 func (s *Server) tellShards(m message) {
 	for _, sh := range s.shards {
@@ -175,7 +165,6 @@ func (m saGone) deliver(sh *shard) {
 // saLost ends a tunnel whose SA is gone, or has it follow or wait for its LAC.
 func (sh *shard) saLost(t *tunnel, at *lacPeer, end SAEnd) {
 	f := t.facts
-	sh.tunnelNote(t, trace.SourceIKE, strings.TrimSuffix("SA gone: "+string(end.Cause)+": "+end.Detail, ": "))
 	if end.Heir != 0 {
 		if heir, ok := sh.srv.cfg.IPsec.Lookup(end.Heir); ok && SamePeer(heir, *at.sa) && heir.Remote.Addr() == at.Addr() {
 			sh.noteSAGone(t, end, "the LAC has another one already")

@@ -46,6 +46,8 @@ type Server struct {
 	// marks says that each datagram has the mark of its SA.
 	marks  bool
 	saUses saUses
+	// troubles are what LACs failed with before they had a tunnel.
+	troubles ikeTroubles
 	// running says that the shards have their goroutines, starting that Start is about to make them;
 	// recovery is what it found.
 	running  bool

@@ -288,5 +288,5 @@ func TestTimelineTellsOfIKE(t *testing.T) {
 	x.run(time.Second)
 	stepwise(x.rig)
 	got := timeline(x.rig, Selector{User: "alice"})
-	wantLines(t, got, "ppp IPCP opened 100.64.1.0", "ike SA gone: "+string(SAEndDPD)+": no answer to 5 probes", "lns cause "+CauseIPsecDown.String()+": SA gone: "+string(SAEndDPD)+": no answer to 5 probes")
+	wantLines(t, got, "ppp IPCP opened 100.64.1.0", "ike SA gone ("+string(SAEndDPD)+"), the tunnel ends: no answer to 5 probes", "lns cause "+CauseIPsecDown.String()+": SA gone: "+string(SAEndDPD)+": no answer to 5 probes")
 }

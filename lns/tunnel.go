@@ -93,6 +93,7 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 	sh.traceTunnel(t)
 	sh.tunnels[tunnelID{m.listener, m.id}] = t
 	sh.bind(t, m.peer.sa)
+	sh.noteTroubles(t, m.peer.Addr())
 	if m.peer.sa != nil {
 		sh.noteSA(t, "the tunnel runs in an SA", m.peer.sa)
 	}

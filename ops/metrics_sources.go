@@ -34,7 +34,7 @@ var (
 	descDynAuthEnded   = metric("dynauth_disconnected_sessions_total", "Sessions that a RADIUS server had ended.")
 	descDynAuthDropped = metric("dynauth_dropped_requests_total", "Disconnect-Requests and the like that were dropped in silence, by reason.", "reason")
 
-	descIPsecUp       = metric("ipsec_charon_up", "1 while the key exchange daemon is there.")
+	descIPsecUp       = metric("ipsec_charon_up", "1 while the key exchange daemon is there; absent where no LAC profile uses IPsec.")
 	descIPsecSAs      = metric("ipsec_sas", "Peers that have an SA, by LAC profile.", "lac")
 	descIPsecNew      = metric("ipsec_sas_established_total", "Peers that have set up an SA.")
 	descIPsecGone     = metric("ipsec_sas_gone_total", "Peers whose SA is gone for good, by cause: dpd is a dead-peer detection that timed out.", "cause")
@@ -84,7 +84,9 @@ func collectIPsec(out sink, src *Sources) {
 		return
 	}
 	s := src.IPsec()
-	out.gauge(descIPsecUp, boolean(s.Connected))
+	if s.Wanted {
+		out.gauge(descIPsecUp, boolean(s.Connected))
+	}
 	for lac, n := range s.SAs {
 		out.gauge(descIPsecSAs, float64(n), lac)
 	}

@@ -44,6 +44,10 @@ func everything() (Config, *opstest.Node) {
 				{Server: "r1", Use: "acct", Responses: 53, Late: 54, LatencyBounds: bounds, Latency: latency},
 			}
 		},
+		IPsec: func() IPsecStats {
+			return IPsecStats{Wanted: true, Connected: true, SAs: map[string]int{"north": 81}, Up: 82, Rekeyed: 83,
+				Gone: map[lns.SACause]uint64{lns.SAEndDPD: 84}, Failures: map[lns.IKEReason]uint64{lns.IKENoProposal: 85}, IKEUp: 86}
+		},
 		DynAuth: func() DynAuthStats { return DynAuthStats{ACKs: 61, UnknownClients: 62, Disconnected: 63} },
 		Outbox:  func() OutboxStats { return OutboxStats{Pending: 71, Acknowledged: 72, Retried: 73} },
 	}}.withDefaults(), node
@@ -71,6 +75,13 @@ culvert_tunnel_setups_total{result="refused"} 4
 culvert_ends_total{cause="user-request"} 8
 culvert_call_rejects_total{cause="busy"} 9
 culvert_bad_input_total{reason="malformed"} 10
+culvert_ipsec_charon_up 1
+culvert_ipsec_sas{lac="north"} 81
+culvert_ipsec_sas_established_total 82
+culvert_ipsec_rekeyings_total 83
+culvert_ipsec_sas_gone_total{cause="dpd"} 84
+culvert_ipsec_ike_failures_total{reason="no-proposal"} 85
+culvert_ipsec_ike_sas_total{event="established"} 86
 culvert_internal_errors_total{part="plane"} 13
 culvert_call_setup_seconds_bucket{le="0.01"} 10
 culvert_call_setup_seconds_bucket{le="0.05"} 14

@@ -98,6 +98,7 @@ func (s *Server) newGRPC(creds transport, node Node) *grpc.Server {
 	culvertv1.RegisterSessionServiceServer(server, &sessionService{node: node, stopping: s.stopping})
 	culvertv1.RegisterNodeServiceServer(server, &nodeService{node: node, cfg: &s.cfg})
 	culvertv1.RegisterClusterServiceServer(server, &clusterService{cfg: &s.cfg})
+	culvertv1.RegisterIPsecServiceServer(server, &ipsecService{node: node, src: &s.cfg.Sources})
 	s.health = grpchealth.NewServer()
 	for name := range server.GetServiceInfo() {
 		s.health.SetServingStatus(name, healthv1.HealthCheckResponse_SERVING)

@@ -28,6 +28,9 @@ type Sources struct {
 	// IPsec is that of the key exchange; SAUsage asks it for what an SA has carried, and may block until ctx ends.
 	IPsec   func() IPsecStats
 	SAUsage func(ctx context.Context, mark uint32) (lns.SAUsage, error)
+	// SAs are all that there are, in any order, IKETroubles what LACs failed with, the latest first.
+	SAs         func() []lns.SA
+	IKETroubles func() []lns.IKETrouble
 	// Cluster is about the node's part in a cluster.
 	Cluster func() ClusterStats
 	// NotReady gives further reasons why no call should be sent here;
@@ -37,9 +40,9 @@ type Sources struct {
 
 // IPsecStats is about SAs and the key exchange. Its fields are those of lns/ipsec's own type.
 type IPsecStats struct {
-	// Connected says that charon is there; Version is its.
-	Connected bool
-	Version   string
+	// Wanted says that a LAC profile uses IPsec; Connected that charon is there; Version is its.
+	Wanted, Connected bool
+	Version           string
 	// SAs is how many peers each LAC profile has.
 	SAs map[string]int
 	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.

@@ -160,4 +160,5 @@ func (c *client) sessions() culvertv1.SessionServiceClient {
 func (c *client) cluster() culvertv1.ClusterServiceClient {
 	return culvertv1.NewClusterServiceClient(c)
 }
-func (c *client) node() culvertv1.NodeServiceClient { return culvertv1.NewNodeServiceClient(c) }
+func (c *client) ipsec() culvertv1.IPsecServiceClient { return culvertv1.NewIPsecServiceClient(c) }
+func (c *client) node() culvertv1.NodeServiceClient   { return culvertv1.NewNodeServiceClient(c) }

@@ -26,6 +26,7 @@ type cli struct {
 	LAC        lacCommands     `cmd:"" name:"lac" help:"Which LACs may call, and how they are treated."`
 	Tunnel     tunnelCommands  `cmd:"" help:"L2TP tunnels."`
 	Session    sessionCommands `cmd:"" help:"Subscribers' sessions."`
+	IPsec      ipsecCommands   `cmd:"" name:"ipsec" help:"IPsec in front of L2TP: SAs, and why LACs get none."`
 	Call       callCommand     `cmd:"" help:"Have a LAC call a subscriber."`
 	Cluster    clusterCommands `cmd:"" help:"The cluster of nodes that take over from each other."`
 	Node       nodeCommands    `cmd:"" help:"The node itself."`

@@ -22,6 +22,7 @@ func (d *daemon) sources() ops.Sources {
 	if d.ipsec != nil {
 		s.IPsec = func() ops.IPsecStats { return ops.IPsecStats(d.ipsec.Stats()) }
 		s.SAUsage, s.Warnings = d.ipsec.Usage, d.ipsec.Warnings
+		s.SAs, s.IKETroubles = d.ipsec.SAs, d.server.IKETroubles
 	}
 	if d.writer != nil {
 		s.Writer = d.writer.Stats

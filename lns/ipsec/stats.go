@@ -2,6 +2,7 @@ package ipsec
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -11,9 +12,9 @@ import (
 
 // Stats is what a Manager has counted since its start, and how things are.
 type Stats struct {
-	// Connected says that charon is there; Version is its.
-	Connected bool
-	Version   string
+	// Wanted says that a LAC profile uses IPsec; Connected that charon is there; Version is its.
+	Wanted, Connected bool
+	Version           string
 	// SAs is how many peers each profile has.
 	SAs map[string]int
 	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.
@@ -66,9 +67,17 @@ func (m *Manager) Stats() Stats {
 	}
 	m.stats.mu.Unlock()
 	m.mu.Lock()
-	s.Connected, s.Version = m.connected, m.version
+	s.Wanted, s.Connected, s.Version = m.wanted(), m.connected, m.version
 	m.mu.Unlock()
 	return s
+}
+
+// SAs are all that there are, in any order. It may be called from any goroutine, and does not wait for charon.
+func (m *Manager) SAs() []lns.SA { return m.tab.all() }
+
+// wanted says whether a profile that was applied uses IPsec; mu is held.
+func (m *Manager) wanted() bool {
+	return slices.ContainsFunc(m.profiles, func(p lns.LACProfile) bool { return p.IPsecMode() != lns.IPsecNever })
 }
 
 // Warnings are sentences for an operator on what is wrong now.
@@ -76,11 +85,7 @@ func (m *Manager) Warnings() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var list []string
-	needed := false
-	for i := range m.profiles {
-		needed = needed || m.profiles[i].IPsecMode() != lns.IPsecNever
-	}
-	if needed && !m.connected {
+	if m.wanted() && !m.connected {
 		list = append(list, "charon is away: LACs that need IPsec cannot set up SAs")
 	}
 	for name, what := range m.problems {

@@ -96,6 +96,19 @@ func (t *table) lookupPeer(a netip.Addr) (lns.SA, bool) {
 	return *last, true
 }
 
+// all are the SAs of all peers.
+func (t *table) all() []lns.SA {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var list []lns.SA
+	for _, of := range t.byAddr {
+		for _, sa := range of {
+			list = append(list, *sa)
+		}
+	}
+	return list
+}
+
 // count is how many peers each profile has.
 func (t *table) count() map[string]int {
 	t.mu.RLock()
