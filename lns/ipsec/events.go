@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -69,6 +71,10 @@ func (m *Manager) childUp(conn string, c *child) {
 		m.cfg.Log.Error("an SA has no mark, so that nobody can tell its packets from clear ones; it is not used. Was its connection changed by hand?",
 			"profile", c.sa.Profile, "identity", c.sa.Identity, "connection", conn)
 		return
+	}
+	if old := m.tab.byChild[c.sa.ChildID]; old != nil && old.key != peerKey(c) {
+		// charon gives a number to one CHILD_SA at a time, so the end of the other one was missed.
+		m.childDown(c.sa.ChildID, time.Now())
 	}
 	_, known := m.tab.peers[peerKey(c)]
 	p, news := m.tab.put(conn, c)
@@ -146,12 +152,13 @@ func (m *Manager) ikeUpdate(body vici.Section) {
 
 // eachOfIKE changes the SAs of an IKE SA and tells the LNS.
 func (m *Manager) eachOfIKE(id uint32, change func(*lns.SA)) {
-	for _, p := range m.tab.peers {
+	for _, p := range slices.Collect(maps.Values(m.tab.peers)) {
 		if p.sa.IKEID != id {
 			continue
 		}
 		m.tab.hide(p)
 		change(&p.sa)
+		m.tab.rename(p)
 		m.tab.show(p)
 		m.hearer().SAUp(p.sa)
 	}

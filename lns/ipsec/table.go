@@ -123,11 +123,24 @@ func (t *table) count() map[string]int {
 }
 
 // peerKey tells peers apart: by mark, or without marks by what IKE knows of them.
-func peerKey(c *child) string {
-	if c.sa.Mark != 0 {
-		return fmt.Sprintf("mark %d", c.sa.Mark)
+func peerKey(c *child) string { return keyOf(&c.sa) }
+
+func keyOf(sa *lns.SA) string {
+	if sa.Mark != 0 {
+		return fmt.Sprintf("mark %d", sa.Mark)
 	}
-	return fmt.Sprintf("%s %s %v", c.sa.Profile, c.sa.Identity, c.sa.Remote)
+	return fmt.Sprintf("%s %s %v", sa.Profile, sa.Identity, sa.Remote)
+}
+
+// rename follows a peer that has moved to the name that the next message of charon
+// gives it. Where another has that name already, the old one stays, until charon's list says who is there.
+func (t *table) rename(p *peer) {
+	key := keyOf(&p.sa)
+	if t.peers[key] != nil {
+		return
+	}
+	delete(t.peers, p.key)
+	t.peers[key], p.key = p, key
 }
 
 // put makes a CHILD_SA known, or what has changed of it. News says whether the
