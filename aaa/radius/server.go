@@ -100,7 +100,7 @@ func (s *server) open() error {
 	if err != nil {
 		return err
 	}
-	k := &socket{index: len(s.sockets), conn: conn}
+	k := newSocket(len(s.sockets), conn)
 	s.sockets = append(s.sockets, k)
 	ring := make([]slotID, 256*len(s.sockets))
 	for i := range s.freeLen {

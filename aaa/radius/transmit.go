@@ -19,9 +19,15 @@ func (s *server) transmit(out []sending) {
 		}
 	}
 	s.publish(out)
+	// Only this goroutine adds sockets, so it may look without the lock.
 	for i := range out {
 		if x := out[i].x; x.packet != nil {
-			s.send(&out[i], x.packet)
+			s.sockets[out[i].id>>8].add(x.packet)
+		}
+	}
+	for _, k := range s.sockets {
+		if len(k.out) > 0 {
+			k.send(func(packet []byte, err error) { s.unsent(k, packet, err) })
 		}
 	}
 }
@@ -75,12 +81,10 @@ func (s *server) publish(out []sending) {
 	}
 }
 
-func (s *server) send(o *sending, packet []byte) {
-	// Only this goroutine adds sockets, so it may look without the lock.
-	k := s.sockets[o.id>>8]
-	_, err := k.conn.Write(packet)
+// unsent deals with a packet that the kernel has not taken.
+func (s *server) unsent(k *socket, packet []byte, err error) {
 	switch {
-	case err == nil || errors.Is(err, net.ErrClosed):
+	case errors.Is(err, net.ErrClosed):
 	case isRefusal(err):
 		// The error is an earlier packet's; this one has not been sent.
 		s.refused(err)

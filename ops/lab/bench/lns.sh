@@ -3,8 +3,10 @@
 # each, with the same RADIUS responder outside of both: PAP calls a second,
 # set-up times, and the CPU time of a call (set-up and hang-up) in the LNS, in the responder and in
 # lacsim. lnsd accounts and keeps its journal; l2tpns does neither. As root.
-# lnsd_untraced is lnsd without the traces of sessions, for what those cost.
+# lnsd_untraced is lnsd without the traces of sessions, for what those cost;
+# lnsd_other is the lnsd at OTHER, such as an earlier release's.
 #   CALLS=10000 LACS=10 ROUNDS=3 LNS="lnsd l2tpns" AUTH=pap  ops/lab/bench/lns.sh
+#   OTHER=/path/to/lnsd LNS="lnsd lnsd_other lnsd lnsd_other"  ops/lab/bench/lns.sh
 # The figures of each run are kept in out/bench.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -60,13 +62,16 @@ start_lnsd() {
 		trace: {off: ${untraced:-false}}
 		api: {socket: $dir/lnsd.sock, http: "127.0.0.1:0"}
 	END
+	# An earlier release does not know these, and what it does instead makes no difference here.
+	[ -z "${binary:-}" ] || sed -i '/^shutdown:/d; /^trace:/d' "$dir/lnsd.yaml"
 	rm -rf "$dir/journal"
-	ip netns exec $ns "$dir/lnsd" run --config "$dir/lnsd.yaml" >"$dir/lnsd.log" 2>&1 &
+	ip netns exec $ns "${binary:-$dir/lnsd}" run --config "$dir/lnsd.yaml" >"$dir/lnsd.log" 2>&1 &
 	server=$!
 	pids+=($server)
 }
 
 start_lnsd_untraced() { untraced=true start_lnsd; }
+start_lnsd_other() { binary=${OTHER:?names the other lnsd} start_lnsd; }
 
 # l2tpns reads its pool from /etc/l2tpns only, and signals its process group.
 start_l2tpns() {
