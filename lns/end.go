@@ -2,6 +2,7 @@ package lns
 
 import (
 	"cmp"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -109,8 +110,8 @@ func (sh *shard) closeAccount(s *session, detail string) {
 	})
 	sh.stats.sessionsDown++
 	sh.established--
-	sh.log.Info("session down", sh.logKeys(s, "cause", s.cause, "detail", detail,
-		"duration", (sh.now-s.sinceMono).Round(time.Second), "in", c.InOctets, "out", c.OutOctets)...)
+	sh.say(s, "session down", slog.String("cause", s.cause.String()), slog.String("detail", detail),
+		slog.Duration("duration", (sh.now-s.sinceMono).Round(time.Second)), slog.Uint64("in", c.InOctets), slog.Uint64("out", c.OutOctets))
 	sh.eventWith(s, EventSessionDown, s.cause.String(), detail, c)
 }
 

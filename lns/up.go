@@ -3,6 +3,7 @@ package lns
 import (
 	"hash/fnv"
 	"io"
+	"log/slog"
 	"time"
 
 	"culvert/aaa"
@@ -31,7 +32,8 @@ func (sh *shard) linkUp(s *session, sent int) {
 	sh.stats.setup(sh.now - s.setup.began)
 	sh.stats.sessionsUp++
 	sh.established++
-	sh.log.Info("session up", sh.logKeys(s, "address", s.address, "method", s.method, "setup", (sh.now-s.setup.began).Round(time.Millisecond))...)
+	sh.say(s, "session up", slog.String("address", s.address.String()), slog.String("method", s.method.String()),
+		slog.Duration("setup", (sh.now-s.setup.began).Round(time.Millisecond)))
 	sh.event(s, EventSessionUp, "", "")
 	s.setup = nil
 }

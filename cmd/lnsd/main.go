@@ -70,10 +70,12 @@ func (c *runCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(&set.file.Log, os.Stderr)
 	if c.Supervise {
-		return supervise(slices.DeleteFunc(slices.Clone(os.Args[1:]), isSupervise), log)
+		return supervise(slices.DeleteFunc(slices.Clone(os.Args[1:]), isSupervise), newLogger(&set.file.Log, os.Stderr))
 	}
+	lines := newLogWriter(os.Stderr, lostLines(&set.file.Log))
+	defer lines.Close()
+	log := newLogger(&set.file.Log, lines)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR2)
 	d, err := start(set, log)
