@@ -106,6 +106,9 @@ func (sh *shard) sccrq(listener uint16, peer source, h l2tp.Header, payload, dat
 	p.use.tunnels.Add(1)
 	sh.accept.known[key] = id
 	sh.handOver(id, newTunnel{listener: listener, id: id, peer: lacPeer{peer, sa}, peerID: m.AssignedTunnelID, datagram: datagram, profile: p})
+	if m.Has(l2tp.AVPTieBreaker) {
+		sh.yield(listener, peer.Addr(), p, id, datagram)
+	}
 }
 
 // unknownLAC tells of a LAC that was refused.

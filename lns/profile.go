@@ -28,7 +28,7 @@ type LACProfile struct {
 	Window uint16
 	// Hello is how long a tunnel may be silent before HELLO is sent; 0 never sends one.
 	Hello time.Duration
-	// MRU is what we offer in LCP, in octets (576 to 1500).
+	// MRU is what we offer in LCP, and the most that is sent to a subscriber in one piece, in octets (576 to 1500).
 	MRU uint16
 	// Auth are the methods we ask for, the first one first: pap, chap, mschapv2, eap.
 	Auth []string

@@ -59,7 +59,7 @@ func TestQuirk10AccessLine(t *testing.T) {
 
 // Only what RFC 2661 cannot do without has to be there.
 func TestQuirk12FewAVPs(t *testing.T) {
-	r, l, _ := tunnelUp(t, nil)
+	r, l, w := tunnelUp(t, nil)
 	r.mangle = func(b []byte) []byte {
 		for _, a := range []l2tp.AVP{l2tp.AVPTxSpeed, l2tp.AVPRxSpeed} {
 			b = without(l2tp.MessageICCN, a.Attribute())(b)
@@ -67,6 +67,13 @@ func TestQuirk12FewAVPs(t *testing.T) {
 		return without(l2tp.MessageICRQ, l2tp.AVPCallingNumber.Attribute())(b)
 	}
 	l.upCall(r, "", nil)
+	had := map[l2tp.MessageType][]uint16{}
+	for _, m := range w.toLNS {
+		eachAVP(m.raw, func(a []byte) { had[m.m.Type] = append(had[m.m.Type], binary.BigEndian.Uint16(a[4:])) })
+	}
+	if icrq, iccn := had[l2tp.MessageICRQ], had[l2tp.MessageICCN]; !slices.Equal(icrq, []uint16{0, 14, 15}) || !slices.Equal(iccn, []uint16{0, 19}) {
+		t.Errorf("the ICRQ had AVPs %v, the ICCN %v", icrq, iccn)
+	}
 	if who := r.aaa.reqs[0].Identity; who.User != "" || who.CallingStation != "" || who.ConnectInfo != "" {
 		t.Errorf("AAA was told %+v", who)
 	}
@@ -88,22 +95,25 @@ func TestQuirk13WrongProxyLCP(t *testing.T) {
 	for name, c := range map[string]struct {
 		sent, received []byte
 		again          bool // the subscriber sees LCP again
+		tolerable      bool // accept lives with it
 	}{
-		"good":                          {good, []byte{1, 4, 5, 0xd4, 5, 6, 9, 9, 9, 9}, false},
-		"an MRU larger than ours":       {slices.Concat([]byte{1, 4, 8, 0}, pap, magic), []byte{}, true},
-		"no magic number":               {pap, []byte{}, false},
-		"an ACCM":                       {slices.Concat(good, []byte{2, 6, 0, 0, 0, 0}), []byte{2, 6, 0, 10, 0, 0}, false},
-		"cut off":                       {good[:7], []byte{}, true},
-		"no authentication":             {magic, []byte{}, true},
-		"only what was sent":            {good, nil, true},
-		"the same magic number twice":   {good, magic, true},
-		"it wants us to identify":       {good, pap, true},
-		"an MRU that nobody can use":    {good, []byte{1, 4, 0, 20}, true},
-		"quality reports are agreed on": {slices.Concat(good, []byte{4, 4, 0xc0, 0x25}), []byte{}, true},
+		"good":                          {good, []byte{1, 4, 5, 0xd4, 5, 6, 9, 9, 9, 9}, false, false},
+		"an MRU larger than ours":       {slices.Concat([]byte{1, 4, 8, 0}, pap, magic), []byte{}, true, true},
+		"no magic number":               {pap, []byte{}, false, false},
+		"an ACCM":                       {slices.Concat(good, []byte{2, 6, 0, 0, 0, 0}), []byte{2, 6, 0, 10, 0, 0}, false, false},
+		"cut off":                       {good[:7], []byte{}, true, false},
+		"no authentication":             {magic, []byte{}, true, false},
+		"only what was sent":            {good, nil, true, false},
+		"the same magic number twice":   {good, magic, true, false},
+		"it wants us to identify":       {good, pap, true, false},
+		"an MRU that nobody can use":    {good, []byte{1, 4, 0, 20}, true, false},
+		"quality reports are agreed on": {slices.Concat(good, []byte{4, 4, 0xc0, 0x25}), []byte{}, true, false},
 	} {
-		for _, policy := range []string{"", "always"} {
+		for policy, want := range map[string]struct{ again, refused bool }{
+			"": {c.again, false}, "accept": {c.again && !c.tolerable, false}, "strict": {false, c.again}, "always": {true, false},
+		} {
 			t.Run(name+"/"+policy, func(t *testing.T) {
-				r, l, _ := tunnelUp(t, func(cfg *Config) { cfg.LACs[0].Proxy, cfg.LACs[0].Auth = policy, []string{"pap", "chap"} })
+				r, l, w := tunnelUp(t, func(cfg *Config) { cfg.LACs[0].Proxy, cfg.LACs[0].Auth = policy, []string{"pap", "chap"} })
 				l.connect = func(_ *rigCall, m *l2tp.Message) {
 					m.LastSentLCP, m.LastReceivedLCP = c.sent, c.received
 					m.Set(l2tp.AVPLastSentLCP)
@@ -111,17 +121,23 @@ func TestQuirk13WrongProxyLCP(t *testing.T) {
 						m.Set(l2tp.AVPLastReceivedLCP)
 					}
 				}
-				requests := 0
+				requests, watch := 0, r.lose
 				r.lose = func(toLNS bool, b []byte) bool {
 					if !toLNS && b[0]&0x80 == 0 && bytes.HasPrefix(b[6:], []byte{0xff, 3, 0xc0, 0x21, 1}) {
 						requests++
 					}
-					return false
+					return watch(toLNS, b)
 				}
 				call := l.dial("alice", nil)
 				r.run(300 * time.Millisecond) // before anything is sent again
-				if again := requests > 0; again != (c.again || policy == "always") {
+				if again := requests > 0; again != want.again {
 					t.Errorf("the subscriber saw %d LCP Configure-Requests", requests)
+				}
+				if want.refused {
+					if cdn := w.told(l2tp.MessageCDN); len(cdn) != 1 || cdn[0].PPPDisconnect.Code != l2tp.DisconnectNoProxy {
+						t.Errorf("the LAC was told %+v", cdn)
+					}
+					return
 				}
 				r.until(20*time.Second, "up", func() bool { return call.up })
 			})
@@ -149,7 +165,15 @@ func TestQuirk15ProxiedCHAP(t *testing.T) {
 	if seen[ppp.ProtocolCHAP] != 1 || verdict[0] != byte(ppp.CHAPSuccess) || verdict[1] != lacID || seen[ppp.ProtocolLCP] != 0 {
 		t.Errorf("the subscriber saw %v; the last of CHAP was % x", seen, verdict)
 	}
-	_ = call
+	if !call.up {
+		t.Error("the call is not up")
+	}
+	// Only where the profile says so is there a challenge of ours.
+	r, l, seen = proxied(t, "always", 1500, ppp.AuthCHAP, true)
+	l.upCall(r, "alice", nil)
+	if req := r.aaa.reqs[0]; bytes.Equal(req.Challenge, lacChallenge[:]) || len(req.Challenge) == 0 || seen[ppp.ProtocolCHAP] < 3 {
+		t.Errorf("AAA was asked with challenge %x, the subscriber saw %v", req.Challenge, seen)
+	}
 }
 
 // PPP may come before the ICCN that it belongs to.
@@ -224,6 +248,13 @@ func TestQuirk18CDNCrossesICRP(t *testing.T) {
 	if _, n, _ := r.counts(); n != 1 {
 		t.Errorf("%d sessions", n)
 	}
+	// The LAC gives the id to another call, and the CDN of the one before was lost with its
+	// memory: to the LAC the old call is gone, so it is here.
+	other := l.dialAs(1, 3, "bob", nil)
+	r.until(10*time.Second, "the other call up", func() bool { return other.up })
+	if _, n, _ := r.counts(); n != 1 || r.session("alice") != nil || r.session("bob") == nil || r.stats().Downs[CauseReplaced.String()] != 1 {
+		t.Errorf("%d sessions, causes %v", n, r.stats().Downs)
+	}
 }
 
 // A result may lack its error code, come with any octets for a message, and with
@@ -249,6 +280,37 @@ func TestQuirk20ResultCodes(t *testing.T) {
 			r.run(time.Second)
 			if n := r.stats().Downs[c.cause.String()]; n != 1 || l.down != nil {
 				t.Errorf("causes %v, want %v; tunnel %+v", r.stats().Downs, c.cause, l.down)
+			}
+			for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
+				if !strings.HasPrefix(line, "time=") || strings.Contains(line, "\x1b") || strings.Contains(line, "\xff") {
+					t.Errorf("the log has %q", line)
+				}
+			}
+		})
+	}
+}
+
+// Nor is a StopCCN refused for what it lacks, or for its words.
+func TestQuirk20StopCCN(t *testing.T) {
+	for name, result := range map[string][]byte{
+		"no error code":     {0, 1},
+		"message not UTF-8": append([]byte{0, 1, 0, 0}, "\xff\xfe\x1b[2J\nbye"...),
+		"no result at all":  nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			r, l, _ := oneUp(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+			log.Reset()
+			body := slices.Concat(avp(true, 0, 0, 0, 4), avp(true, 0, 9, 0, byte(l.t.LocalID())))
+			if result != nil {
+				body = append(body, avp(true, 0, 1, result...)...)
+			}
+			d := append(l2tp.ControlHeader(l.t.PeerID(), 0, l.t.Ns(), l.t.Nr()).Append(nil), body...)
+			l2tp.PutLength(d)
+			r.plane.Inject(0, l.address, d)
+			r.run(time.Second)
+			if _, n, _ := r.counts(); n != 0 || r.stats().Downs[CauseTunnelDown.String()] != 1 {
+				t.Errorf("%d sessions are left; causes %v", n, r.stats().Downs)
 			}
 			for _, line := range strings.Split(strings.TrimSpace(log.String()), "\n") {
 				if !strings.HasPrefix(line, "time=") || strings.Contains(line, "\x1b") || strings.Contains(line, "\xff") {

@@ -253,6 +253,7 @@ func TestQuirk08HiddenAVPs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil)
+			w := watchWire(r)
 			r.mangle = c.mangle
 			cfg := lacConfig()
 			cfg.Hide = c.hide
@@ -261,6 +262,11 @@ func TestQuirk08HiddenAVPs(t *testing.T) {
 			l.upCall(r, "alice", func(m *l2tp.Message) { m.CallingNumber = []byte("0800123") })
 			if got := r.aaa.reqs[0].Identity.CallingStation; got != "0800123" {
 				t.Errorf("AAA was told the calling number %q", got)
+			}
+			for _, m := range w.toLNS {
+				if m.m.Type == l2tp.MessageICRQ && bytes.Contains(m.raw, []byte("0800123")) == c.hide {
+					t.Errorf("on the wire the number can be read: %v", !c.hide)
+				}
 			}
 		})
 	}
@@ -292,6 +298,9 @@ func TestQuirk09VendorAVPs(t *testing.T) {
 			{l2tp.MessageSCCRQ, true, false, false, false},
 			{l2tp.MessageICRQ, true, false, true, false},
 			{l2tp.MessageICCN, true, false, true, false},
+			{l2tp.MessageSCCCN, false, false, true, true},
+			{l2tp.MessageSCCCN, true, false, false, false},
+			{l2tp.MessageSCCCN, true, true, true, true},
 			{l2tp.MessageSCCRQ, true, true, true, true},
 			{l2tp.MessageICRQ, true, true, true, true},
 			{l2tp.MessageICCN, true, true, true, true},
@@ -301,7 +310,8 @@ func TestQuirk09VendorAVPs(t *testing.T) {
 			r.mangle = appendAVPs(c.in, slices.Concat(avp(c.mandatory, vendor, 200, 1, 2, 3), avp(c.mandatory, vendor, 201)))
 			l := r.lac(1, "tunnel secret")
 			r.until(10*time.Second, "decided", func() bool { return l.up || l.down != nil })
-			if l.up != c.tunnel {
+			r.run(time.Second) // the LAC counts its tunnel as up before its SCCCN is judged
+			if l.up = l.up && l.down == nil; l.up != c.tunnel {
 				t.Errorf("vendor %d in %v: tunnel up %v, want %v", vendor, c.in, l.up, c.tunnel)
 			}
 			if !c.tunnel {
@@ -343,6 +353,24 @@ func TestQuirk19HostNames(t *testing.T) {
 			if who := r.aaa.reqs[0].Identity; who.LAC != "lac" || who.TunnelClientName != host {
 				t.Errorf("profile %s, name %q, want the address's profile and %q", who.LAC, who.TunnelClientName, host)
 			}
+		}
+	}
+}
+
+// Where no address says which profile, the name does.
+func TestQuirk19ByHostName(t *testing.T) {
+	for host, want := range map[string]string{"bras-7.example.net": "named", "other": "any"} {
+		r := newRig(t, func(c *Config) {
+			c.LACs[0].Name, c.LACs[0].Prefixes = "any", nil
+			c.LACs = append(c.LACs, testProfile("named", func(p *LACProfile) { p.HostNames, p.Secret = []string{"bras-7.example.net"}, "tunnel secret" }))
+		})
+		cfg := lacConfig()
+		cfg.HostName = host
+		l := r.lacWith("198.51.100.1:1701", cfg)
+		r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+		l.upCall(r, "alice", nil)
+		if got := r.aaa.reqs[0].Identity.LAC; got != want {
+			t.Errorf("%q has the profile %q, want %q", host, got, want)
 		}
 	}
 }

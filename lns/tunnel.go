@@ -53,8 +53,10 @@ type tunnel struct {
 	// says that more has changed than kept, which is what the journal has.
 	touched, stale bool
 	kept           keptNumbers
-	// waiting are outgoing calls that are placed when the tunnel is up.
+	// waiting are outgoing calls that are placed when the tunnel is up; yielded says that the tunnel made room
+	// for one that the LAC opens.
 	waiting []*placing
+	yielded bool
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
 }
@@ -243,7 +245,7 @@ func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result strin
 	f := t.facts
 	f.profile.use.tunnels.Add(-1)
 	level := sh.log.Info
-	if !t.up {
+	if !t.up && !t.yielded {
 		level = sh.log.Warn
 	}
 	level("tunnel down", "tunnel", f.id, "lac", *f.peer.Load(), "profile", f.profile.Name, "reason", reason, "result", result, "sessions", t.calls.len())
@@ -251,6 +253,9 @@ func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result strin
 		sh.stats.tunnelsDown++
 		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.DropTunnel, Tunnel: &sessiondb.Tunnel{Key: f.key(), Node: sh.srv.cfg.Node}})
 		sh.tunnelEventFor(t, EventTunnelDown, reason, result)
+		return
+	}
+	if t.yielded {
 		return
 	}
 	sh.stats.tunnelsFailed++

@@ -157,13 +157,18 @@ func (l *Link) PeerACCM() uint32 { return l.accm }
 // OwnACCM are the control characters that the peer escapes in what it sends.
 func (l *Link) OwnACCM() uint32 { return l.ownACCM }
 
-// MTU is the largest IP packet to send to the peer: the least of its MRU
-// and what Grant said.
+// MTU is the largest IP packet to send to the peer, in octets: the least of its MRU, what Grant
+// said, and the MRU of the configuration, since the way between the two carries no more in one
+// direction than in the other.
 func (l *Link) MTU() uint16 {
-	if l.mtu == 0 {
-		return l.peerMRU
+	least := l.peerMRU
+	if l.cfg != nil && l.cfg.MRU != 0 { // a link that has not started has none
+		least = min(least, l.cfg.MRU)
 	}
-	return min(l.mtu, l.peerMRU)
+	if l.mtu != 0 {
+		least = min(least, l.mtu)
+	}
+	return least
 }
 
 // Magic is our magic number; 0 when none was agreed.
