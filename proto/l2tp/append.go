@@ -6,7 +6,7 @@ import (
 )
 
 // Append encodes the message: its type, the AVPs that are Set, and those of
-// SpeedUpdates, Line and Extra, each with the M bit that the RFC wants. A value
+// SpeedUpdates, SessionStates, Line and Extra, each with the M bit that the RFC wants. A value
 // longer than an AVP can hold is cut.
 func (m *Message) Append(dst []byte) []byte {
 	dst = m.appendType(dst)
@@ -25,8 +25,8 @@ func (m *Message) AppendHidden(dst, secret, vector []byte) []byte {
 }
 
 func (m *Message) appendType(dst []byte) []byte {
-	// RFC 5515: peers that do not know CSUN and CSURQ shall ignore them.
-	optional := m.Type == MessageCSUN || m.Type == MessageCSURQ
+	// RFC 5515, RFC 4951 section 4: peers that do not know them shall ignore them.
+	optional := m.Type >= MessageFSQ && m.Type <= MessageCSURQ
 	dst = appendAVPHeader(dst, !optional, VendorIETF, 0)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(m.Type))
 	putAVPLength(dst, 2)
@@ -40,7 +40,7 @@ type hiding struct {
 }
 
 func (m *Message) appendAVPs(dst []byte, h hiding) []byte {
-	const apart = 1<<AVPMessageType | 1<<AVPSpeedUpdate
+	const apart = 1<<AVPMessageType | 1<<AVPSpeedUpdate | 1<<AVPSessionState
 	for rest := m.present &^ apart; rest != 0; rest &= rest - 1 {
 		a := AVP(bits.TrailingZeros64(rest))
 		if a == AVPRandomVector && h.on {
@@ -59,6 +59,11 @@ func (m *Message) appendAVPs(dst []byte, h hiding) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, u.Tx)
 		dst = binary.BigEndian.AppendUint32(dst, u.Rx)
 		dst = h.finish(dst, start, true)
+	}
+	for _, s := range m.SessionStates {
+		start := len(dst)
+		dst = appendAVPHeader(dst, true, VendorIETF, avps[AVPSessionState].attribute)
+		dst = h.finish(appendPair(dst, s.Session, s.Remote), start, true)
 	}
 	if m.Line != nil {
 		dst = m.Line.append(dst, h)
@@ -140,6 +145,13 @@ func (m *Message) appendValue(dst []byte, a AVP) []byte {
 	case AVPACCM:
 		dst = binary.BigEndian.AppendUint32(append(dst, 0, 0), m.ACCM.Send)
 		return binary.BigEndian.AppendUint32(dst, m.ACCM.Receive)
+	case AVPFailoverCapability:
+		return m.Failover.append(dst)
+	case AVPTunnelRecovery:
+		return appendPair(dst, m.Recovery.Tunnel, m.Recovery.Remote)
+	case AVPSuggestedSequence:
+		dst = binary.BigEndian.AppendUint16(append(dst, 0, 0), m.SuggestedSequence.Ns)
+		return binary.BigEndian.AppendUint16(dst, m.SuggestedSequence.Nr)
 	case AVPPPPDisconnect:
 		dst = binary.BigEndian.AppendUint16(dst, m.PPPDisconnect.Code)
 		dst = binary.BigEndian.AppendUint16(dst, m.PPPDisconnect.Protocol)

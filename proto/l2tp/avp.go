@@ -55,11 +55,15 @@ const (
 	AVPPrivateGroup
 	AVPRxSpeed
 	AVPSequencingRequired
-	AVPPPPDisconnect     // 46, RFC 3145
-	AVPTxSpeed64         // 74, RFC 3931 and RFC 5515
-	AVPRxSpeed64         // 75
-	AVPSpeedUpdate       // 97, RFC 5515; may be there many times
-	AVPSpeedUpdateEnable // 98
+	AVPPPPDisconnect      // 46, RFC 3145
+	AVPTxSpeed64          // 74, RFC 3931 and RFC 5515
+	AVPRxSpeed64          // 75
+	AVPFailoverCapability // 76, RFC 4951
+	AVPTunnelRecovery     // 77
+	AVPSuggestedSequence  // 78
+	AVPSessionState       // 79; may be there many times
+	AVPSpeedUpdate        // 97, RFC 5515; may be there many times
+	AVPSpeedUpdateEnable  // 98
 	avpCount
 	avpUnknown AVP = 0xff
 )
@@ -152,6 +156,10 @@ var avps = [avpCount]avpSpec{
 	AVPPPPDisconnect:      {46, "PPP Disconnect Cause Code", 5, maxValue, may, hide},
 	AVPTxSpeed64:          {74, "Tx Connect Speed BPS", 8, 8, may, hide},
 	AVPRxSpeed64:          {75, "Rx Connect Speed BPS", 8, 8, may, hide},
+	AVPFailoverCapability: {76, "Failover Capability", 6, 6, may, hide},
+	AVPTunnelRecovery:     {77, "Tunnel Recovery", 10, 10, must, clear},
+	AVPSuggestedSequence:  {78, "Suggested Control Sequence", 6, 6, may, hide},
+	AVPSessionState:       {79, "Failover Session State", 10, 10, must, hide},
 	AVPSpeedUpdate:        {97, "Connect Speed Update", 12, 12, may, hide},
 	AVPSpeedUpdateEnable:  {98, "Connect Speed Update Enable", 0, 0, may, hide},
 }

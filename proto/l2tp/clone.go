@@ -8,6 +8,7 @@ func (m *Message) Clone() Message {
 	c := *m
 	c.line, c.scratch = nil, nil
 	c.SpeedUpdates = slices.Clone(m.SpeedUpdates)
+	c.SessionStates = slices.Clone(m.SessionStates)
 	c.Extra = slices.Clone(m.Extra)
 	if m.Line != nil {
 		line := *m.Line

@@ -104,6 +104,12 @@ type Control struct {
 
 	behind behind
 
+	// held says that the numbers are not known: nothing is sent until Reset. patience is how
+	// long the peer has asked to be waited for (RFC 4951 section 5.1), asked since when
+	// it owes an acknowledgement.
+	held            bool
+	patience, asked time.Duration
+
 	// Receiving. nr is the next sequence number expected; early holds what came
 	// ahead of it.
 	nr         uint16

@@ -110,7 +110,7 @@ func (c *Control) Flush(now time.Duration, fx *Effects) {
 // Deadline returns when Tick is wanted next, or Never.
 func (c *Control) Deadline() time.Duration {
 	d := min(c.retryAt, c.ackAt)
-	if c.hello && c.Unacked() == 0 {
+	if c.hello && !c.held && c.Unacked() == 0 {
 		d = min(d, c.heard+c.cfg.Hello)
 	}
 	return d
@@ -133,7 +133,7 @@ func (c *Control) Tick(now time.Duration, fx *Effects) {
 		c.sendAck(fx)
 	}
 	// While something is unacknowledged, that itself asks whether the peer lives.
-	if c.hello && c.Unacked() == 0 && c.heard+c.cfg.Hello <= now {
+	if c.hello && !c.held && c.Unacked() == 0 && c.heard+c.cfg.Hello <= now {
 		buf, _ := c.begin()
 		c.commit(now, 0, append(buf, helloBody...), fx)
 	}

@@ -56,7 +56,7 @@ func (c *Control) commit(now time.Duration, sessionID uint16, buf []byte, fx *Ef
 // transmit sends what is queued as far as the windows allow.
 func (c *Control) transmit(now time.Duration, fx *Effects) {
 	limit := min(int(min(c.cwnd, c.peerWindow)), c.Unacked())
-	if c.flight >= limit {
+	if c.flight >= limit || c.held {
 		return
 	}
 	from := c.skip
@@ -76,6 +76,9 @@ func (c *Control) transmit(now time.Duration, fx *Effects) {
 	}
 	c.answered()
 	if c.retryAt == Never {
+		if c.retries == 0 {
+			c.asked = now
+		}
 		c.retryAt = now + c.cfg.interval(c.retries)
 	}
 }
@@ -113,6 +116,7 @@ func (c *Control) acknowledge(now time.Duration, nr uint16, fx *Effects) {
 		return
 	}
 	if c.flight > 0 {
+		c.asked = now
 		c.retryAt = now + c.cfg.interval(0)
 	}
 	c.transmit(now, fx)
@@ -148,11 +152,12 @@ func (c *Control) grow(n int) {
 // was sent after it follows as acknowledgements come in, unless they tell that
 // it had arrived (appendix A).
 func (c *Control) timeout(now time.Duration, fx *Effects) {
-	if c.retries >= c.cfg.maxRetries() {
+	if c.retries < c.cfg.maxRetries() {
+		c.retries++
+	} else if now >= c.asked+c.patience {
 		c.dead, c.retryAt, c.ackAt, c.hello = true, Never, Never, false
 		return
 	}
-	c.retries++
 	c.ssthresh = max(1, c.cwnd/2)
 	c.cwnd, c.acked, c.flight = 1, 0, 0
 	c.retryAt = now + c.cfg.interval(c.retries)

@@ -34,7 +34,7 @@ const (
 	// silently; see Result, Local and Reason. It comes once per Tunnel, and
 	// nothing follows it. The Tunnel lingers until Done.
 	EventDown
-	// EventMessage: a call message (OCRQ to SLI), CSUN or CSURQ came in, in
+	// EventMessage: a call message (OCRQ to SLI), FSQ, FSR, CSUN or CSURQ came in, in
 	// order.
 	EventMessage
 	// EventBadMessage: a call message came in that must end its session; Err says

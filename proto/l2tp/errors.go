@@ -37,6 +37,7 @@ var (
 	ErrUnknownType = errors.New("unknown message type with the M bit set")
 	ErrNoSecret    = errors.New("hidden AVP, and no secret to read it")
 	ErrNoVector    = errors.New("hidden AVP without a Random Vector before it")
+	ErrAVPHidden   = errors.New("AVP is hidden, which it must not be")
 	ErrHidden      = errors.New("hidden AVP does not decrypt; wrong secret?")
 )
 

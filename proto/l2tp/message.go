@@ -63,6 +63,14 @@ type Message struct {
 	ACCM          ACCM
 	PPPDisconnect PPPDisconnect
 
+	// Failover (RFC 4951 section 5): what an endpoint can recover from, which tunnel a
+	// recovery tunnel is for, and the numbers that the recovered tunnel goes on with.
+	Failover          Failover
+	Recovery          Recovery
+	SuggestedSequence SuggestedSequence
+	// SessionStates are the Failover Session State AVPs of FSQ and FSR.
+	SessionStates []SessionState
+
 	// RandomVector is the last one in the message (section 4.3).
 	RandomVector []byte
 	// SpeedUpdates are the Connect Speed Update AVPs of CSUN and CSURQ.
@@ -129,7 +137,7 @@ type RawAVP struct {
 func (m *Message) Has(a AVP) bool { return a < avpCount && m.present&(1<<a) != 0 }
 
 // Set marks AVPs, whose fields the caller has filled in, as there. The Message
-// Type needs no Set, nor do SpeedUpdates, Line and Extra.
+// Type needs no Set, nor do SpeedUpdates, SessionStates, Line and Extra.
 func (m *Message) Set(avps ...AVP) {
 	for _, a := range avps {
 		if a < avpCount {
@@ -151,12 +159,15 @@ func (m *Message) Unset(avps ...AVP) {
 // extraordinary message has made them large.
 func (m *Message) Reset() {
 	const keepBytes, keepItems = 4096, 256
-	scratch, updates, extra := m.scratch, m.SpeedUpdates, m.Extra
+	scratch, updates, states, extra := m.scratch, m.SpeedUpdates, m.SessionStates, m.Extra
 	if cap(scratch) > keepBytes {
 		scratch = nil
 	}
 	if cap(updates) > keepItems {
 		updates = nil
 	}
-	*m = Message{SpeedUpdates: updates[:0], Extra: extra[:0], line: m.line, scratch: scratch[:0]}
+	if cap(states) > keepItems {
+		states = nil
+	}
+	*m = Message{SpeedUpdates: updates[:0], SessionStates: states[:0], Extra: extra[:0], line: m.line, scratch: scratch[:0]}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 )
 
 // avp encodes one AVP for the tests: flags are the first hex digit.
@@ -49,6 +50,8 @@ func full() *Message {
 		PPPDisconnect: PPPDisconnect{Code: 3, Protocol: 0xc021, Direction: 1, Message: []byte("bye")},
 		RandomVector:  []byte("vector"),
 		SpeedUpdates:  []SpeedUpdate{{1, 2, 3}, {4, 5, 6}},
+		Failover:      Failover{Control: true, Data: true, RecoveryTime: 90 * time.Second}, Recovery: Recovery{14, 15},
+		SuggestedSequence: SuggestedSequence{0xfffe, 17}, SessionStates: []SessionState{{18, 19}, {0, 20}},
 		Line: &AccessLine{
 			AgentCircuitID: []byte("dslam eth 1/2"), AgentRemoteID: []byte("DEU.QSC"),
 			Encapsulation: [3]byte{1, 2, 0}, Type: 5, Interworking: true,
@@ -70,8 +73,8 @@ func full() *Message {
 // same compares what messages say, not what buffers they keep.
 func same(a, b *Message) bool {
 	x, y := a.Clone(), b.Clone()
-	x.present &^= 1 << AVPSpeedUpdate
-	y.present &^= 1 << AVPSpeedUpdate
+	x.present &^= 1<<AVPSpeedUpdate | 1<<AVPSessionState
+	y.present &^= 1<<AVPSpeedUpdate | 1<<AVPSessionState
 	return reflect.DeepEqual(normal(x), normal(y))
 }
 
@@ -84,6 +87,9 @@ func normal(m Message) Message {
 	}
 	if len(m.SpeedUpdates) == 0 {
 		m.SpeedUpdates = nil
+	}
+	if len(m.SessionStates) == 0 {
+		m.SessionStates = nil
 	}
 	if len(m.Extra) == 0 {
 		m.Extra = nil
@@ -98,7 +104,7 @@ func TestMessageRoundTrip(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", normal(got.Clone()), normal(want.Clone()))
 	}
 	for a := AVPMessageType + 1; a < avpCount; a++ {
-		if got.Has(a) != (a == AVPSpeedUpdate || want.Has(a)) {
+		if got.Has(a) != (a == AVPSpeedUpdate || a == AVPSessionState || want.Has(a)) {
 			t.Errorf("%v: there is %v", a, got.Has(a))
 		}
 	}
@@ -199,6 +205,11 @@ func FuzzParseMessage(f *testing.F) {
 	f.Add(full().Append(nil), []byte("secret"))
 	f.Add(full().AppendHidden(nil, []byte("secret"), []byte("vector")), []byte("secret"))
 	f.Add(body(MessageHello), []byte(nil))
+	fsq := Message{Type: MessageFSQ, SessionStates: []SessionState{{71, 70}, {0, 72}}}
+	f.Add(fsq.Append(nil), []byte(nil))
+	f.Add(fsq.AppendHidden(nil, []byte("secret"), []byte("vector")), []byte("secret"))
+	f.Add(body(MessageSCCRQ, avp(8, 0, 77, "\x00\x00\x00\x00\x00\x21\x00\x00\x00\x0b"), avp(0, 0, 76, "\x00\x03\x00\x00\xea\x60")), []byte(nil))
+	f.Add(body(MessageSCCRP, avp(12, 0, 77, "\x00\x00\x00\x00\x00\x21\x00\x00\x00\x0b"), avp(0, 0, 78, "\x00\x00\x00\x03\x00\x64")), []byte("x"))
 	f.Add(body(MessageICRQ, avp(8, 0, 200, "x")), []byte(nil))
 	f.Add(unhex(f, "800800000000000e8016000000240059e1635c71a86818478eb2ba8ce433800a000000010001000080080000000eaeec"), []byte("x"))
 	f.Fuzz(func(t *testing.T, b, secret []byte) {

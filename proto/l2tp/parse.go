@@ -21,8 +21,8 @@ const maxExtra = 64
 //
 // A known AVP is taken with the M bit either way. One that is malformed is
 // skipped when its M bit is clear (RFC 2661 section 7.1). Of an AVP that comes
-// twice the first counts, except that Connect Speed Updates are all kept and
-// the last Random Vector is kept. An unknown message type with a clear M bit is
+// twice the first counts, except that Connect Speed Updates and Failover Session
+// States are all kept and the last Random Vector is kept. An unknown message type with a clear M bit is
 // no error: m.Type.Known() is false and the caller ignores the message.
 func ParseMessage(body, secret []byte, m *Message) error {
 	m.Reset()
@@ -113,6 +113,10 @@ func (p *parser) avp(avp RawAVP, size int) {
 		p.unknown(avp)
 		return
 	}
+	if avp.Hidden && index == AVPTunnelRecovery {
+		p.fail(avp, ErrAVPHidden) // RFC 4951 section 5.2
+		return
+	}
 	if avp.Hidden {
 		value, err := p.unhide(avp, size)
 		if err != nil {
@@ -135,7 +139,10 @@ func (p *parser) avp(avp RawAVP, size int) {
 		p.fail(avp, ErrAVPValue)
 		return
 	}
-	repeats := index == AVPRandomVector || index == AVPSpeedUpdate
+	if index == AVPFailoverCapability && avp.Value[1]&3 == 0 {
+		return // RFC 4951 section 5.1: says nothing, and must not be sent
+	}
+	repeats := index == AVPRandomVector || index == AVPSpeedUpdate || index == AVPSessionState
 	if index == AVPMessageType || p.m.Has(index) && !repeats {
 		return
 	}
@@ -190,7 +197,7 @@ func errorCode(err error) ErrorCode {
 		return ErrorUnknownAVP
 	case ErrAVPLength, ErrAVPFraming:
 		return ErrorLength
-	case ErrAVPValue:
+	case ErrAVPValue, ErrAVPHidden:
 		return ErrorValue
 	}
 	return ErrorVendor
@@ -207,6 +214,8 @@ var needs = [...][]AVP{
 	MessageICRP:  {AVPAssignedSessionID},
 	MessageWEN:   {AVPCallErrors},
 	MessageSLI:   {AVPACCM},
+	MessageFSQ:   {AVPSessionState},
+	MessageFSR:   {AVPSessionState},
 	MessageCSURQ: nil,
 }
 

@@ -9,6 +9,8 @@ type SavedTunnel struct {
 	PeerID, PeerWindow   uint16
 	Ns, Una, Nr          uint16
 	PeerName, PeerVendor string
+	// Failover is what both ends can do (Tunnel.Failover).
+	Failover Failover
 	// Behind says that this is a copy, and that both ends may have gone further
 	// since: Restore then takes the peer's word for the numbers. What was
 	// exchanged in between is lost.
@@ -22,7 +24,7 @@ func (t *Tunnel) Save() (s SavedTunnel, ok bool) {
 	c := &t.ctl
 	return SavedTunnel{
 		PeerID: c.peerID, PeerWindow: c.peerWindow, Ns: c.high, Una: c.una, Nr: c.nr,
-		PeerName: t.peerName, PeerVendor: t.peerVendor,
+		PeerName: t.peerName, PeerVendor: t.peerVendor, Failover: t.failover,
 	}, t.state == TunnelEstablished
 }
 
@@ -39,6 +41,7 @@ func (t *Tunnel) Restore(now, probe time.Duration, s SavedTunnel) {
 	t.state, t.hand, t.until = TunnelEstablished, nil, Never
 	t.peerName, t.peerVendor = s.PeerName, s.PeerVendor
 	t.ctl.SetPeer(s.PeerID, s.PeerWindow)
+	t.agree(s.Failover)
 	t.ctl.restore(now, probe, s)
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Messages as text, for transcripts: "ICRQ session=7 calling=\"0123\"".
@@ -16,6 +17,7 @@ var avpKeys = map[AVP]string{
 	AVPReceiveWindow: "window", AVPChallenge: "challenge", AVPChallengeResponse: "response", AVPAssignedSessionID: "session",
 	AVPCallSerial: "serial", AVPBearerType: "bearer", AVPFramingType: "framing", AVPCalledNumber: "called",
 	AVPCallingNumber: "calling", AVPTxSpeed: "tx", AVPRxSpeed: "rx", AVPResultCode: "result", AVPACCM: "accm",
+	AVPFailoverCapability: "failover", AVPTunnelRecovery: "recovers", AVPSuggestedSequence: "suggested", AVPSessionState: "states",
 }
 
 // textOf writes a message as text.
@@ -51,6 +53,18 @@ func valueOf(m *Message, a AVP) string {
 		return strconv.FormatUint(m.TxSpeed, 10)
 	case AVPRxSpeed:
 		return strconv.FormatUint(m.RxSpeed, 10)
+	case AVPFailoverCapability:
+		return failoverText(m.Failover)
+	case AVPTunnelRecovery:
+		return fmt.Sprint(m.Recovery.Tunnel, "/", m.Recovery.Remote)
+	case AVPSuggestedSequence:
+		return fmt.Sprint(m.SuggestedSequence.Ns, "/", m.SuggestedSequence.Nr)
+	case AVPSessionState:
+		var list []string
+		for _, s := range m.SessionStates {
+			list = append(list, fmt.Sprint(s.Session, "/", s.Remote))
+		}
+		return strings.Join(list, ",")
 	}
 	return "?"
 }
@@ -122,6 +136,18 @@ func setText(t *testing.T, m *Message, key, value string) bool {
 			m.TxSpeed = number(t, value)
 		} else if a == AVPTieBreaker {
 			m.TieBreaker = number(t, value)
+		} else if a == AVPFailoverCapability {
+			m.Failover = failoverFrom(t, value)
+		} else if a == AVPTunnelRecovery {
+			m.Recovery.Tunnel, m.Recovery.Remote = pairFrom(t, value)
+		} else if a == AVPSuggestedSequence {
+			m.SuggestedSequence.Ns, m.SuggestedSequence.Nr = pairFrom(t, value)
+		} else if a == AVPSessionState {
+			for s := range strings.SplitSeq(value, ",") {
+				var x SessionState
+				x.Session, x.Remote = pairFrom(t, s)
+				m.SessionStates = append(m.SessionStates, x)
+			}
 		}
 		return true
 	}
@@ -161,4 +187,32 @@ func number(t *testing.T, s string) uint64 {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// pairFrom reads "1/2".
+func pairFrom(t *testing.T, s string) (a, b uint16) {
+	t.Helper()
+	x, y, _ := strings.Cut(s, "/")
+	return uint16(number(t, x)), uint16(number(t, y))
+}
+
+// failoverFrom reads "CD/90000": the bits, and milliseconds.
+func failoverFrom(t *testing.T, s string) Failover {
+	t.Helper()
+	bits, ms, _ := strings.Cut(s, "/")
+	return Failover{
+		Control: strings.Contains(bits, "C"), Data: strings.Contains(bits, "D"),
+		RecoveryTime: time.Duration(number(t, ms)) * time.Millisecond,
+	}
+}
+
+func failoverText(f Failover) string {
+	bits := ""
+	if f.Control {
+		bits += "C"
+	}
+	if f.Data {
+		bits += "D"
+	}
+	return fmt.Sprint(bits, "/", f.RecoveryTime.Milliseconds())
 }

@@ -22,6 +22,8 @@ var update = flag.Bool("update", false, "write what happens into the transcripts
 //	recv ZLB ns=0 nr=1
 //	say TYPE sid=9 AVPs                         Tunnel.Send
 //	stop 6/0                                    Tunnel.Stop
+//	recover 11/22, answer 3/100                 OpenRecovery, AnswerRecovery
+//	hold, reset 3/100, suggest                  of an old tunnel
 //	until 31s                                   time passes, with a Tick at every deadline
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -104,6 +106,20 @@ func (p *player) do(w []string) {
 		p.tun.Stop(p.now, resultFrom(p.t, w[1]), &p.fx)
 	case "until":
 		p.until(w[1])
+	case "recover": // a recovery tunnel
+		old, remote := pairFrom(p.t, w[1])
+		p.tun.OpenRecovery(p.now, Recovery{old, remote}, &p.fx)
+	case "answer": // the other end of one
+		ns, nr := pairFrom(p.t, w[1])
+		p.tun.AnswerRecovery(SuggestedSequence{ns, nr})
+	case "hold":
+		p.tun.Hold()
+	case "reset":
+		ns, nr := pairFrom(p.t, w[1])
+		p.tun.Reset(p.now, ns, nr, &p.fx)
+	case "suggest":
+		s := p.tun.Suggest()
+		fmt.Fprintf(&p.out, "  suggested=%d/%d failover=%s\n", s.Ns, s.Nr, failoverText(p.tun.Failover()))
 	default:
 		p.t.Fatalf("no such line: %v", w)
 	}
@@ -123,6 +139,8 @@ func (p *player) start(w []string) {
 			cfg.Control.SendQueue = int(number(p.t, v))
 		case "hello":
 			cfg.Control.Hello, _ = time.ParseDuration(v)
+		case "failover":
+			cfg.Failover = failoverFrom(p.t, v)
 		case "accept":
 			cfg.AcceptUnknownMandatory = true
 		case "full":

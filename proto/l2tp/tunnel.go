@@ -48,6 +48,9 @@ type TunnelConfig struct {
 	// AcceptUnknownMandatory accepts messages with an unknown AVP that has the M
 	// bit set, against RFC 2661 section 4.1, for LACs that need it.
 	AcceptUnknownMandatory bool
+	// Failover is the Failover Capability AVP (RFC 4951): it is sent in the SCCRQ, and in the
+	// SCCRP to a peer that sent one. The zero value sends none.
+	Failover Failover
 	// Control configures the reliable delivery.
 	Control ControlConfig
 	// Rand yields challenges and random vectors; crypto/rand.Reader in earnest.
@@ -73,6 +76,7 @@ var (
 	ErrTunnelID   = errors.New("l2tp: not for this tunnel")
 	ErrWindow     = errors.New("l2tp: control message beyond the receive window")
 	ErrStranger   = errors.New("l2tp: message acknowledges what was never sent")
+	ErrHeld       = errors.New("l2tp: control connection waits for its recovery")
 	ErrSequence   = errors.New("l2tp: first control message does not have Ns 0")
 )
 
@@ -92,6 +96,9 @@ type Tunnel struct {
 	peerName   string
 	peerVendor string
 	tieBreaker uint64
+	// failover is what both ends can do; recovery is set in a recovery tunnel.
+	failover Failover
+	recovery *recovery
 	// hand is what only the set-up needs; it is dropped when the tunnel is up.
 	hand *handshake
 }

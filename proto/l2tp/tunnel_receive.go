@@ -29,6 +29,8 @@ func (t *Tunnel) Receive(now time.Duration, datagram []byte, fx *Effects) error 
 		return ErrNotControl
 	case t.done || h.TunnelID != t.localID && !addressless(h, payload):
 		return ErrTunnelID
+	case t.ctl.held:
+		return ErrHeld // RFC 4951 section 3.2.1: nothing counts before the reset
 	case t.state == TunnelIdle && t.role == RoleLAC:
 		return ErrTunnelID // not opened yet: nobody knows our id
 	case t.state == TunnelIdle && (h.Ns != 0 || len(payload) == 0):
@@ -66,7 +68,11 @@ func (t *Tunnel) message(now time.Duration, session uint16, body []byte, fx *Eff
 	e := fx.event()
 	m := &e.Message
 	bad, _ := ParseMessage(body, t.cfg.Secret, m).(*MessageError)
-	if bad != nil && bad.UnknownAVP && t.cfg.AcceptUnknownMandatory {
+	failover := m.Type == MessageFSQ || m.Type == MessageFSR
+	if failover {
+		session = 0 // they are about many; RFC 4951 section 4 has other AVPs ignored
+	}
+	if bad != nil && bad.UnknownAVP && (t.cfg.AcceptUnknownMandatory || failover) {
 		bad = nil
 	}
 	in, why := t.classify(m, bad)
@@ -92,6 +98,10 @@ func (t *Tunnel) classify(m *Message, bad *MessageError) (tunnelInput, cause) {
 			t.ctl.SetPeer(m.AssignedTunnelID, 0)
 		}
 		return inStopCCN, cause{reason: ReasonPeer, result: m.Result}
+	case t.recovery != nil && (m.Type.session() || m.Type >= MessageFSQ):
+		return inBad, outOfPlace(m) // RFC 4951 section 3.2.1: a recovery tunnel is for no calls
+	case m.Type == MessageFSQ || m.Type == MessageFSR:
+		return inCall, t.callCause(m) // the peer may ignore it, so a fault in it ends nothing
 	case m.Type.session() || m.Type == MessageCSUN || m.Type == MessageCSURQ:
 		if bad == nil || !bad.Tunnel {
 			return inCall, t.callCause(m)
@@ -119,6 +129,9 @@ func (t *Tunnel) judge(m *Message, bad *MessageError, good, notGood tunnelInput)
 	}
 	if m.Type != MessageSCCCN && m.Has(AVPAssignedTunnelID) {
 		t.ctl.SetPeer(m.AssignedTunnelID, m.ReceiveWindow)
+	}
+	if m.Type == MessageSCCRQ && m.Has(AVPTunnelRecovery) && t.recovery == nil {
+		return notGood, cause{reason: ReasonProtocol, local: true, result: ResultNoRecovery, err: ErrNoRecovery}
 	}
 	if m.Has(AVPProtocolVersion) && m.ProtocolVersion>>8 != ProtocolVersion1>>8 {
 		return notGood, cause{

@@ -48,6 +48,7 @@ func (t *Tunnel) learn(m *Message) {
 	t.peerName = string(m.HostName)
 	t.peerVendor = string(m.VendorName)
 	t.tieBreaker = m.TieBreaker
+	t.learnFailover(m)
 }
 
 // late reads a message that comes to a tunnel already stopping: the SCCRP tells
@@ -81,6 +82,7 @@ func (t *Tunnel) start(now time.Duration, typ MessageType, fx *Effects) error {
 	m.setIf(m.FirmwareRevision != 0, AVPFirmwareRevision)
 	m.setIf(len(m.VendorName) > 0, AVPVendorName)
 	m.setIf(m.TieBreaker != 0, AVPTieBreaker)
+	t.offer(&m)
 	if len(t.cfg.Secret) > 0 && !t.cfg.NoChallenge {
 		if _, err := io.ReadFull(t.cfg.Rand, t.hand.challenge[:]); err != nil {
 			return err

@@ -72,8 +72,10 @@ func breakTie(ours, theirs uint64, sent bool) Tie {
 
 // drawTie sets the Tie Breaker of the SCCRQ that is about to be sent.
 func (t *Tunnel) drawTie() error {
-	t.hand.tie = t.cfg.TieBreaker
-	for t.cfg.OneTunnel && t.hand.tie == 0 {
+	if t.recovery == nil {
+		t.hand.tie = t.cfg.TieBreaker
+	}
+	for (t.cfg.OneTunnel || t.recovery != nil) && t.hand.tie == 0 {
 		var b [8]byte
 		if _, err := io.ReadFull(t.cfg.Rand, b[:]); err != nil {
 			return err

@@ -5,7 +5,7 @@ import "strconv"
 // MessageType is the value of the Message Type AVP (RFC 2661 section 3.2).
 type MessageType uint16
 
-// Message types of RFC 2661, and the two of RFC 5515.
+// Message types of RFC 2661, and the two each of RFC 4951 and RFC 5515.
 const (
 	MessageSCCRQ   MessageType = 1  // Start-Control-Connection-Request
 	MessageSCCRP   MessageType = 2  // Start-Control-Connection-Reply
@@ -21,6 +21,8 @@ const (
 	MessageCDN     MessageType = 14 // Call-Disconnect-Notify
 	MessageWEN     MessageType = 15 // WAN-Error-Notify
 	MessageSLI     MessageType = 16 // Set-Link-Info
+	MessageFSQ     MessageType = 21 // Failover-Session-Query, RFC 4951
+	MessageFSR     MessageType = 22 // Failover-Session-Response, RFC 4951
 	MessageCSUN    MessageType = 28 // Connect-Speed-Update-Notification, RFC 5515
 	MessageCSURQ   MessageType = 29 // Connect-Speed-Update-Request, RFC 5515
 )
@@ -29,7 +31,7 @@ var typeNames = [...]string{
 	MessageSCCRQ: "SCCRQ", MessageSCCRP: "SCCRP", MessageSCCCN: "SCCCN", MessageStopCCN: "StopCCN",
 	MessageHello: "HELLO", MessageOCRQ: "OCRQ", MessageOCRP: "OCRP", MessageOCCN: "OCCN",
 	MessageICRQ: "ICRQ", MessageICRP: "ICRP", MessageICCN: "ICCN", MessageCDN: "CDN",
-	MessageWEN: "WEN", MessageSLI: "SLI", MessageCSUN: "CSUN", MessageCSURQ: "CSURQ",
+	MessageWEN: "WEN", MessageSLI: "SLI", MessageFSQ: "FSQ", MessageFSR: "FSR", MessageCSUN: "CSUN", MessageCSURQ: "CSURQ",
 }
 
 // String returns the RFC's name, as "SCCRQ", or "message 99" for a type that

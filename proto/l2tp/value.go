@@ -59,6 +59,16 @@ func (m *Message) setOther(a AVP, v []byte) {
 			Code: binary.BigEndian.Uint16(v), Protocol: binary.BigEndian.Uint16(v[2:]),
 			Direction: v[4], Message: v[5:],
 		}
+	case AVPFailoverCapability:
+		m.Failover = parseFailover(v)
+	case AVPTunnelRecovery:
+		m.Recovery.Tunnel, m.Recovery.Remote = parsePair(v)
+	case AVPSuggestedSequence:
+		m.SuggestedSequence = SuggestedSequence{Ns: binary.BigEndian.Uint16(v[2:]), Nr: binary.BigEndian.Uint16(v[4:])}
+	case AVPSessionState:
+		var s SessionState
+		s.Session, s.Remote = parsePair(v)
+		m.SessionStates = append(m.SessionStates, s)
 	case AVPSpeedUpdate:
 		m.SpeedUpdates = append(m.SpeedUpdates, SpeedUpdate{
 			SessionID: binary.BigEndian.Uint16(v[2:]),
