@@ -88,7 +88,7 @@ func (m *Machine) Claimed(now time.Duration, c Claim, r Result, fx *Effects) {
 		}
 		m.view.Claims++
 		if m.mine[c.Local] == nil {
-			m.own(a, fx)
+			m.own(now, a, fx)
 		}
 		m.save(fx)
 	}

@@ -32,6 +32,14 @@
 // silent is put out once it owns nothing, and has to join again: nobody needs its
 // promise any more. A node makes no claim for Promise after its start, as it
 // does not remember what it promised before.
+//
+// # Moves
+//
+// An operator moves an address from a node that works to another. So that no
+// packet is lost while the new owner loads what is on it, the old one may go on
+// forwarding for a time that both know (Address.Lingers), counted from before the
+// address changes hands there and from after it here; the new owner answers when the
+// old one says that it has stopped, or when that time is over for certain.
 package cluster
 
 import (
@@ -123,11 +131,13 @@ type Node struct {
 }
 
 // Address is a service address. Owner is empty while it is nobody's; Epoch
-// grows whenever it changes hands.
+// grows whenever it changes hands. Lingers is for how long at most, from the moment
+// that it changed hands, the node that gave it away may go on: see Machine.BeginMove.
 type Address struct {
-	Local netip.AddrPort
-	Owner string
-	Epoch uint64
+	Local   netip.AddrPort
+	Owner   string
+	Epoch   uint64
+	Lingers time.Duration
 }
 
 // Saved is what a node keeps on its own disk, to go on while the database is away.

@@ -35,6 +35,8 @@ type Machine struct {
 	peers map[string]*peer
 	// mine are the addresses that this node owns as far as it knows.
 	mine map[netip.AddrPort]*owned
+	// leaving are those that it has given away, and until when it goes on for them.
+	leaving map[netip.AddrPort]time.Duration
 	// claiming are claims without a settled answer, by the owner they are
 	// made against. A failed one is settled by a renewal that began later.
 	claiming map[netip.AddrPort]pendingClaim
@@ -67,8 +69,11 @@ type peer struct {
 
 type owned struct {
 	epoch uint64
-	// moving is set while the address is being given away.
-	moving bool
+	// moving is set while the address is being given away, lingers until when it is answered for then.
+	moving  bool
+	lingers time.Duration
+	// from is when who has given it away has stopped for certain.
+	from time.Duration
 }
 
 type pendingClaim struct {
@@ -86,7 +91,7 @@ func New(cfg Config, now time.Duration, saved *Saved) (*Machine, error) {
 	m := &Machine{
 		cfg: cfg.withDefaults(), began: now, quiet: now, ticked: now, renewAt: now, probeAt: now,
 		before: map[netip.AddrPort]uint64{},
-		peers:  map[string]*peer{}, mine: map[netip.AddrPort]*owned{},
+		peers:  map[string]*peer{}, mine: map[netip.AddrPort]*owned{}, leaving: map[netip.AddrPort]time.Duration{},
 		claiming: map[netip.AddrPort]pendingClaim{}, vacant: map[netip.AddrPort]time.Duration{},
 	}
 	if saved != nil {
@@ -163,7 +168,7 @@ func (m *Machine) Renewed(now time.Duration, v View, fx *Effects) {
 	if m.lapsed && now < m.leased {
 		m.lapsed = false // the database knows who owns what
 	}
-	m.adopt(fx)
+	m.adopt(now, fx)
 	m.save(fx)
 	m.judge(now, fx)
 }
@@ -213,23 +218,25 @@ func (m *Machine) learn(now time.Duration, fx *Effects) {
 }
 
 // adopt compares what this node takes for its own with what the view says.
-func (m *Machine) adopt(fx *Effects) {
+func (m *Machine) adopt(now time.Duration, fx *Effects) {
 	for _, a := range m.view.Addresses {
 		o := m.mine[a.Local]
 		if o != nil && (a.Owner != m.cfg.Node || a.Epoch != o.epoch) {
-			delete(m.mine, a.Local)
+			m.disown(now, a.Local)
 			fx.Changed = append(fx.Changed, Change{Address: a})
 			o = nil
 		}
 		if a.Owner == m.cfg.Node && o == nil && slices.Contains(m.cfg.Serves, a.Local) {
-			m.own(a, fx)
+			m.own(now, a, fx)
 		}
 	}
 }
 
-func (m *Machine) own(a Address, fx *Effects) {
-	m.mine[a.Local] = &owned{epoch: a.Epoch}
+func (m *Machine) own(now time.Duration, a Address, fx *Effects) {
 	known := m.before[a.Local] == a.Epoch && a.Epoch != 0
+	// Clocks do not run at exactly the same speed, hence the grace.
+	m.mine[a.Local] = &owned{epoch: a.Epoch, from: now + a.Lingers + a.Lingers/5}
+	delete(m.leaving, a.Local)
 	delete(m.before, a.Local) // in this life it is not the journal alone that knows
 	fx.Changed = append(fx.Changed, Change{Address: a, Mine: true, Known: known})
 }
@@ -266,7 +273,7 @@ func (m *Machine) resume(now time.Duration, fx *Effects) {
 	m.lapsed = false
 	for _, a := range m.view.Addresses {
 		if a.Owner == m.cfg.Node && m.mine[a.Local] == nil && slices.Contains(m.cfg.Serves, a.Local) {
-			m.own(a, fx)
+			m.own(now, a, fx)
 		}
 	}
 	fx.log("this node answers again", "addresses", len(m.mine))
@@ -274,12 +281,34 @@ func (m *Machine) resume(now time.Duration, fx *Effects) {
 
 // Until says until when this node may answer for an address: a time that has
 // passed when it may not.
-func (m *Machine) Until(local netip.AddrPort) time.Duration {
-	o := m.mine[local]
-	if o == nil || o.moving || m.lapsed {
+func (m *Machine) Until(now time.Duration, local netip.AddrPort) time.Duration {
+	o, lingers := m.mine[local], m.leaving[local]
+	switch {
+	case m.lapsed:
+		return 0
+	case o == nil:
+		return min(lingers, m.until())
+	case o.moving:
+		return min(o.lingers, m.until())
+	case now < o.from:
 		return 0
 	}
 	return m.until()
+}
+
+// Stopped says that the node which has given an address away answers for it no more.
+func (m *Machine) Stopped(local netip.AddrPort, epoch uint64) {
+	if o := m.mine[local]; o != nil && o.epoch == epoch {
+		o.from = 0
+	}
+}
+
+// Arriving says for how long yet the node that has given an address away may go on.
+func (m *Machine) Arriving(now time.Duration, local netip.AddrPort) time.Duration {
+	if o := m.mine[local]; o != nil {
+		return max(0, o.from-now)
+	}
+	return 0
 }
 
 func (m *Machine) until() time.Duration { return max(m.leased, m.promisedUntil()) }
@@ -325,40 +354,63 @@ func (m *Machine) missing(now time.Duration) []string {
 // wants it empty.
 func (m *Machine) SetDraining(on bool) { m.draining = on }
 
-// BeginMove stops answering for an address that an operator moves away.
-// Moved or MoveFailed follows. The error says why it cannot be moved to that node.
-func (m *Machine) BeginMove(now time.Duration, local netip.AddrPort, to string) (Address, error) {
+// MayMove says why an address cannot be moved to a node, and where that node is asked.
+func (m *Machine) MayMove(now time.Duration, local netip.AddrPort, to string) (a Address, at string, err error) {
 	o := m.mine[local]
 	if o == nil || o.moving {
-		return Address{}, fmt.Errorf("%v is not this node's", local)
+		return a, "", fmt.Errorf("%v is not this node's", local)
 	}
 	i := slices.IndexFunc(m.view.Nodes, func(n Node) bool { return n.Name == to })
 	switch {
 	case to == m.cfg.Node:
-		return Address{}, fmt.Errorf("%v is on %s already", local, to)
+		return a, "", fmt.Errorf("%v is on %s already", local, to)
 	case i < 0:
-		return Address{}, fmt.Errorf("there is no node %q; lnsctl cluster status lists them", to)
+		return a, "", fmt.Errorf("there is no node %q; lnsctl cluster status lists them", to)
 	case now >= m.leased:
-		return Address{}, fmt.Errorf("the database does not answer, and nothing moves without it")
+		return a, "", fmt.Errorf("the database does not answer, and nothing moves without it")
 	}
 	n, p := &m.view.Nodes[i], m.peer(to, now)
 	switch {
 	case !n.Member || now-p.beatAt > n.Lease:
-		return Address{}, fmt.Errorf("node %s has not renewed its lease for %v", to, (now - p.beatAt).Round(time.Second))
+		err = fmt.Errorf("node %s has not renewed its lease for %v", to, (now - p.beatAt).Round(time.Second))
 	case !p.heard || now-p.answered > m.cfg.Promise():
-		return Address{}, fmt.Errorf("node %s does not answer this one at %s", to, n.At)
+		err = fmt.Errorf("node %s does not answer this one at %s", to, n.At)
 	case n.Draining:
-		return Address{}, fmt.Errorf("node %s is draining itself", to)
+		err = fmt.Errorf("node %s is draining itself", to)
 	case !slices.Contains(n.Serves, local):
-		return Address{}, fmt.Errorf("node %s cannot serve %v: add it to l2tp.listen there", to, local)
+		err = fmt.Errorf("node %s cannot serve %v: add it to l2tp.listen there", to, local)
 	}
-	o.moving = true
-	return Address{Local: local, Owner: m.cfg.Node, Epoch: o.epoch}, nil
+	return Address{Local: local, Owner: m.cfg.Node, Epoch: o.epoch}, n.At, err
+}
+
+// BeginMove begins to give an address away, if MayMove has nothing against it. This node
+// answers for it for lingers more at most, or until Left; 0 stops at once. The transaction that
+// has the address change hands begins after BeginMove and says the same time.
+// Moved or MoveFailed follows.
+func (m *Machine) BeginMove(now time.Duration, local netip.AddrPort, to string, lingers time.Duration) (Address, error) {
+	a, _, err := m.MayMove(now, local, to)
+	if err != nil {
+		return Address{}, err
+	}
+	o := m.mine[local]
+	o.moving, o.lingers = true, 0
+	if a.Lingers = lingers; lingers > 0 {
+		o.lingers = now + lingers
+	}
+	return a, nil
+}
+
+// Left says that this node answers no more for an address that it has given away.
+func (m *Machine) Left(local netip.AddrPort) {
+	delete(m.leaving, local)
+	if o := m.mine[local]; o != nil {
+		o.lingers = 0
+	}
 }
 
 // Moved says that the address is another node's now, and has that one told.
 func (m *Machine) Moved(now time.Duration, local netip.AddrPort, to string, fx *Effects) {
-	delete(m.mine, local)
+	m.disown(now, local)
 	for i := range m.view.Addresses {
 		if a := &m.view.Addresses[i]; a.Local == local {
 			a.Owner, a.Epoch = to, a.Epoch+1
@@ -367,6 +419,14 @@ func (m *Machine) Moved(now time.Duration, local netip.AddrPort, to string, fx *
 	m.view.Claims++
 	m.save(fx)
 	m.tell(now, to, KindNews, fx)
+}
+
+// disown forgets an address that is another's, but not for how long this node may go on.
+func (m *Machine) disown(now time.Duration, local netip.AddrPort) {
+	if o := m.mine[local]; o != nil && o.lingers > now {
+		m.leaving[local] = o.lingers
+	}
+	delete(m.mine, local)
 }
 
 // Draining tells whether an operator wants this node empty.
@@ -397,7 +457,7 @@ func (m *Machine) Deadlines() (lease, promise time.Duration, stopped bool) {
 // MoveFailed says that the address stays this node's.
 func (m *Machine) MoveFailed(local netip.AddrPort) {
 	if o := m.mine[local]; o != nil {
-		o.moving = false
+		o.moving, o.lingers = false, 0
 	}
 }
 

@@ -61,7 +61,7 @@ func (z *fuzzedMachine) settle() {
 		z.m.Saved(fx.Save)
 	}
 	for _, a := range []netip.AddrPort{x1, x2} {
-		if until := z.m.Until(a); until > z.now && !slices.Contains(z.cfg.Serves, a) {
+		if until := z.m.Until(z.now, a); until > z.now && !slices.Contains(z.cfg.Serves, a) {
 			z.t.Fatalf("answers for %v, which it does not serve", a)
 		} else if until > z.now && until != Forever && until > z.word {
 			z.t.Fatalf("answers until %v, and has word until %v", until, z.word)
@@ -186,7 +186,7 @@ func FuzzFaults(f *testing.F) {
 		s := newSim(t, seed, []string{"a", "b", "c"}[:2+seed%2]...)
 		s.run(30 * time.Second)
 		for n := 0; len(faults) >= 2 && n < 8; n++ {
-			s.faultOf(int(faults[0]%7), int(faults[0]/7)%len(s.order), int(faults[1]>>4)%len(s.order))
+			s.faultOf(int(faults[0]%8), int(faults[0]/8)%len(s.order), int(faults[1]>>4)%len(s.order))
 			s.run(time.Duration(faults[1]&15) * 3 * time.Second)
 			faults = faults[2:]
 		}

@@ -201,7 +201,7 @@ func TestRandomFaults(t *testing.T) {
 // fault breaks or mends something, at random.
 func (s *sim) fault() {
 	n, other := s.rnd.IntN(len(s.order)), s.rnd.IntN(len(s.order))
-	s.faultOf(s.rnd.IntN(7), n, other)
+	s.faultOf(s.rnd.IntN(8), n, other)
 }
 
 // faultOf breaks or mends one thing of two nodes, given by their places.
@@ -230,6 +230,10 @@ func (s *sim) faultOf(what, one, another int) {
 		s.note("%s loses its disk, and starts", n.name)
 		n.saved = nil
 		s.start(n)
+	case 7:
+		if to := s.nodes[other]; !n.dead && !to.dead {
+			s.move(n, to, []netip.AddrPort{x1, x2}[s.rnd.IntN(2)])
+		}
 	}
 }
 

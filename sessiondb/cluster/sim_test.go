@@ -163,7 +163,7 @@ func (s *sim) carryOut(n *simNode, fx *Effects) {
 		n.m.Saved(&saved)
 	}
 	for _, a := range n.cfg.Serves {
-		n.gate[a] = n.m.Until(a)
+		n.gate[a] = n.m.Until(s.now+n.offset, a)
 	}
 	life, m := n.life, n.m
 	// back gives an answer to the node, should it still live.
@@ -247,7 +247,7 @@ func (d *simDB) claim(n *simNode, c Claim) Result {
 	if from := d.nodes[c.From]; c.From != "" && (from.Beat != c.Beat || self.Joined > from.Seen) {
 		return Lost
 	}
-	a.Owner = n.name
+	a.Owner, a.Lingers = n.name, 0
 	a.Epoch++
 	d.claims++
 	return Won
