@@ -22,20 +22,25 @@ func (s *Server) Detach(local netip.AddrPort) ([]sessiondb.Change, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%v is no listen address of this node", local)
 	}
-	listener := uint16(i)
-	parts := make([][]sessiondb.Change, len(s.shards))
+	last, keys := s.detach(uint16(i))
+	s.cfg.Plane.Remove(keys, make([]dataplane.Counters, len(keys)))
+	return last, nil
+}
+
+// detach forgets what is on a listener, and leaves its sessions in the plane: keys.
+func (s *Server) detach(listener uint16) (last []sessiondb.Change, keys []dataplane.Key) {
+	parts, known := make([][]sessiondb.Change, len(s.shards)), make([][]dataplane.Key, len(s.shards))
 	// Sessions first: a tunnel that is gone would not hear what its sessions still say.
-	s.each(func(sh *shard) { parts[sh.idx] = sh.detachSessions(listener) })
+	s.each(func(sh *shard) { parts[sh.idx], known[sh.idx] = sh.detachSessions(listener) })
 	sessions := slices.Concat(parts...)
 	clear(parts)
 	s.each(func(sh *shard) { parts[sh.idx] = sh.detachTunnels(listener) })
-	return append(slices.Concat(parts...), sessions...), nil
+	return append(slices.Concat(parts...), sessions...), slices.Concat(known...)
 }
 
-// detachSessions forgets the sessions of a listener.
-func (sh *shard) detachSessions(listener uint16) (last []sessiondb.Change) {
+// detachSessions forgets the sessions of a listener. The plane has those of keys still.
+func (sh *shard) detachSessions(listener uint16) (last []sessiondb.Change, keys []dataplane.Key) {
 	now := sh.srv.clock.Wall()
-	var keys []dataplane.Key
 	for k, s := range sh.sessions {
 		if k.Listener != listener {
 			continue
@@ -61,8 +66,7 @@ func (sh *shard) detachSessions(listener uint16) (last []sessiondb.Change) {
 		s.facts.profile.use.sessions.Add(-1)
 		sh.bury(s)
 	}
-	sh.srv.cfg.Plane.Remove(keys, make([]dataplane.Counters, len(keys)))
-	return last
+	return last, keys
 }
 
 // detachTunnels forgets the tunnels of a listener.

@@ -48,6 +48,8 @@ type Server struct {
 	saUses saUses
 	// troubles are what LACs failed with before they had a tunnel.
 	troubles ikeTroubles
+	// handings are the addresses that are being handed over, by listener; nil mostly.
+	handings atomic.Pointer[map[uint16]func([]dataplane.Datagram)]
 	// running says that the shards have their goroutines, starting that Start is about to make them;
 	// recovery is what it found.
 	running  bool
@@ -160,6 +162,9 @@ func (s *Server) busyShards() bool {
 // Datagrams implements dataplane.Handler: it gives each datagram to the
 // shard that its ids name. Runs of one shard go over in one piece.
 func (s *Server) Datagrams(shard int, list []dataplane.Datagram) {
+	if h := s.handings.Load(); h != nil {
+		list = divert(*h, list)
+	}
 	for from := 0; from < len(list); {
 		owner := s.owner(list[from].B)
 		to := from + 1

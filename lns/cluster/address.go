@@ -24,6 +24,14 @@ type Addresses interface {
 	Remove(a netip.Addr) error
 }
 
+// Lingerer is an Addresses that can stop to answer for an address on the link while what
+// still comes for it is taken.
+type Lingerer interface {
+	// Linger does that for an address that Add has added, until undo, which is to be
+	// called before Add or Remove, and is nil where nothing could be done.
+	Linger(a netip.Addr) (undo func(), err error)
+}
+
 // Interface has service addresses on a network interface, with a lifetime:
 // when the program dies or is stopped, the kernel removes them when their
 // time is up, so that it answers no ARP for what another node has by then.
@@ -105,6 +113,9 @@ func (h Hook) run(verb string, a netip.Addr, lifetime time.Duration) error {
 	return nil
 }
 
+// Linger is that of Lingerer.
+func (i Interface) Linger(a netip.Addr) (func(), error) { return linger(i.Name, a) }
+
 // Several has all of them do it, in their order, and in the reverse when addresses go.
 type Several []Addresses
 
@@ -124,4 +135,23 @@ func (s Several) Remove(a netip.Addr) error {
 		errs = append(errs, s[i].Remove(a))
 	}
 	return errors.Join(errs...)
+}
+
+// Linger is that of Lingerer, of those that are.
+func (s Several) Linger(a netip.Addr) (func(), error) {
+	var all []func()
+	var errs []error
+	for _, x := range s {
+		if l, ok := x.(Lingerer); ok {
+			f, err := l.Linger(a)
+			if errs = append(errs, err); f != nil {
+				all = append(all, f)
+			}
+		}
+	}
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}, errors.Join(errs...)
 }

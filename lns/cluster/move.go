@@ -39,42 +39,89 @@ func (r *Runner) MoveAll(ctx context.Context, to string) (moved []netip.AddrPort
 	return moved, nil
 }
 
-// move moves one address: this node stops answering, forgets what is on it,
-// gives it away with the last word on that, and has the other told.
+// move moves one address. Where the other node can, packets are forwarded here until it is ready, and
+// none is lost; else this node stops answering before it gives the address away.
 func (r *Runner) move(ctx context.Context, local netip.AddrPort, to string) error {
-	var a cluster.Address
-	var err error
 	began := time.Now()
 	p := r.places[local]
+	l, err := r.prepare(ctx, p, to)
+	if err != nil {
+		return err
+	}
+	var a cluster.Address
+	var lingers time.Duration
+	if l != nil {
+		lingers = r.m.Lease()
+	}
+	until := r.now() + lingers
+	if e := r.ask(ctx, func() {
+		if a, err = r.m.BeginMove(r.now(), local, to, lingers); err == nil {
+			p.busy, p.lingers = true, l != nil
+			r.publish()
+		}
+	}); e != nil || err != nil {
+		if l != nil {
+			l.abort()
+		}
+		return errors.Join(e, err)
+	}
+	// From here on there is no way back but Restore, so the caller's ctx does not count.
+	ctx, cancel := context.WithTimeout(r.ctx, takeTime)
+	defer cancel()
+	var last []sessiondb.Change
+	if l != nil {
+		last, err = l.begin(ctx)
+	} else {
+		last, err = r.cfg.Host.Give(ctx, local)
+	}
+	if err == nil {
+		err = r.settle(ctx, a, to, last)
+	}
+	if err != nil {
+		if l != nil {
+			l.abort()
+		}
+		return errors.Join(err, r.stays(ctx, p, last))
+	}
+	return r.moved(p, to, l, until, began, len(last))
+}
+
+// prepare looks whether an address can go, and asks the other node whether it takes it without loss: nil where not.
+func (r *Runner) prepare(ctx context.Context, p *place, to string) (*leaving, error) {
+	var a cluster.Address
+	var at string
+	var err error
 	if e := r.ask(ctx, func() {
 		if p.busy || !p.have {
 			err = errors.New("it has just come or is just going; try again")
 			return
 		}
-		if a, err = r.m.BeginMove(r.now(), local, to); err == nil {
-			p.busy = true
-		}
-	}); e != nil {
-		return e
+		a, at, err = r.m.MayMove(r.now(), p.local, to)
+	}); e != nil || err != nil {
+		return nil, errors.Join(e, err)
 	}
+	l, err := r.offer(p, a, to, at)
 	if err != nil {
-		return err
+		r.log.Warn("cluster: packets that come while the address moves are lost, as the other node cannot be handed them; is its TCP port open?",
+			"address", p.local, "to", to, "at", at, "err", err)
 	}
-	// From here on there is no way back but Restore, so the caller's ctx does not count.
-	ctx, cancel := context.WithTimeout(r.ctx, takeTime)
-	defer cancel()
-	last, err := r.cfg.Host.Give(ctx, local)
-	if err != nil {
-		return errors.Join(err, r.stays(ctx, p, last))
-	}
-	if err := r.settle(ctx, a, to, last); err != nil {
-		return errors.Join(err, r.stays(ctx, p, last))
-	}
-	r.log.Info("cluster: an address has been moved", "address", local, "to", to, "records", len(last), "took", time.Since(began).Round(time.Millisecond))
-	return r.ask(ctx, func() {
-		p.busy, p.have, p.want, p.stale = false, false, false, true // the journal has it still
-		r.m.Moved(r.now(), local, to, &r.fx)
+	return l, nil
+}
+
+// moved is the rest of a move that the database has made.
+func (r *Runner) moved(p *place, to string, l *leaving, until time.Duration, began time.Time, records int) error {
+	err := r.ask(r.ctx, func() {
+		p.busy, p.have, p.want, p.stale = l != nil, false, false, true // the journal has it still
+		delete(r.taken, p.local)
+		r.m.Moved(r.now(), p.local, to, &r.fx)
 	})
+	if l != nil {
+		if e := l.finish(until); e != nil {
+			r.log.Warn("cluster: an address has been moved, but not without a gap: the other node answers when this one has stopped for certain", "address", p.local, "to", to, "err", e)
+		}
+	}
+	r.log.Info("cluster: an address has been moved", "address", p.local, "to", to, "records", records, "took", time.Since(began).Round(time.Millisecond))
+	return err
 }
 
 // settle transfers until it is known what came of it. The node answers for
@@ -98,7 +145,7 @@ func (r *Runner) settle(ctx context.Context, a cluster.Address, to string, last 
 func (r *Runner) stays(ctx context.Context, p *place, last []sessiondb.Change) error {
 	err := r.cfg.Host.Restore(ctx, p.local, last)
 	return errors.Join(err, r.ask(ctx, func() {
-		p.busy, p.have, p.own = false, err == nil, true
+		p.busy, p.lingers, p.have, p.own = false, false, err == nil, true
 		r.m.MoveFailed(p.local)
 	}))
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -41,8 +42,16 @@ type Host interface {
 	// Give forgets what is on an address without a word to anybody, and
 	// gives the last word on it. All that was written behind it before is in the database.
 	Give(ctx context.Context, local netip.AddrPort) ([]sessiondb.Change, error)
-	// Restore undoes Give.
+	// HandOver is Give, but that the packets of sessions are forwarded until Handing.End, and
+	// late takes what is for tunnels and links meanwhile; see lns.Server.HandOver. Where there is an error, there may be a Handing.
+	HandOver(ctx context.Context, local netip.AddrPort, late func([]dataplane.Datagram)) (Handing, []sessiondb.Change, error)
+	// Restore undoes Give and HandOver.
 	Restore(ctx context.Context, local netip.AddrPort, last []sessiondb.Change) error
+	// CountMore adds what another node has counted of sessions that are alive here now; Came takes
+	// datagrams that have come to it for this one, and Leave those that this one is to send.
+	CountMore([]dataplane.Counted)
+	Came([]dataplane.Datagram)
+	Leave([]dataplane.Datagram)
 	// Forget forgets what is on an address that is another node's now.
 	Forget(local netip.AddrPort) error
 }
@@ -58,6 +67,9 @@ type Keeper interface {
 type Kept struct {
 	Saved  cluster.Saved
 	Secret []byte
+	// Taken are the addresses whose sessions are in this node's journal, with the epoch they
+	// have been taken in; nil in what earlier versions kept, which had all that they owned.
+	Taken map[netip.AddrPort]uint64
 }
 
 // Config of a Runner. All but Log is needed.
@@ -87,6 +99,7 @@ type Runner struct {
 	cfg   Config
 	log   *slog.Logger
 	peers *peers
+	moves net.Listener
 	calls chan func()
 	puts  chan put
 	ctx   context.Context
@@ -101,6 +114,9 @@ type Runner struct {
 	fx     cluster.Effects
 	places map[netip.AddrPort]*place
 	secret []byte
+	// saved is what the machine had saved last; taken is Kept.Taken.
+	saved *cluster.Saved
+	taken map[netip.AddrPort]uint64
 	// failing is the last error of the database, empty when it answers.
 	failing    string
 	superseded bool
@@ -112,6 +128,7 @@ type place struct {
 	listener int
 	// want says that it is this node's, have that what is on it is alive here.
 	want, have bool
+	epoch      uint64
 	// own: the node's own journal has the last word.
 	own bool
 	// stale: what is alive here is not what the owner since has made of it.
@@ -119,6 +136,12 @@ type place struct {
 	// busy while the host works on it.
 	busy    bool
 	retryAt time.Duration
+	// lingers: it is being given away, and packets are forwarded until the other node is ready. back,
+	// where not nil, is closed when it comes back while packets that come late are sent on.
+	lingers bool
+	back    chan struct{}
+	// arriving is the node that is about to give it here, nil mostly.
+	arriving *arriving
 	// on is until when the host has the address; 0 when it has not.
 	on time.Duration
 }
@@ -130,6 +153,8 @@ type put struct {
 	fresh    bool // the neighbours are told
 	again    bool // for the second time
 	remove   bool
+	late     bool          // remove, if nothing has come since linger
+	linger   chan struct{} // not nil: keep taking what comes, but answer no neighbour; closed when done
 }
 
 // New makes a runner. Nothing happens before Start.
@@ -155,14 +180,30 @@ func newRunner(cfg Config, by *Manual) (*Runner, error) {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	var saved *cluster.Saved
+	r.taken = map[netip.AddrPort]uint64{}
 	if kept != nil {
 		saved, r.secret = &kept.Saved, kept.Secret
+		r.saved = saved
+		if r.taken = kept.Taken; r.taken == nil {
+			r.taken = ownedBy(cfg.Node, &kept.Saved.View)
+		}
 	}
 	if r.m, err = cluster.New(cfg.Config, r.now(), saved); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
+}
+
+// ownedBy are the addresses of a node, with their epochs.
+func ownedBy(node string, v *cluster.View) map[netip.AddrPort]uint64 {
+	list := map[netip.AddrPort]uint64{}
+	for _, a := range v.Addresses {
+		if a.Owner == node {
+			list[a.Local] = a.Epoch
+		}
+	}
+	return list
 }
 
 // Start begins: from here on addresses come and go.
@@ -173,6 +214,12 @@ func (r *Runner) Start() (err error) {
 	if err != nil {
 		return fmt.Errorf("cluster: address %v: %w", r.cfg.Listen, err)
 	}
+	// Moves without loss come by TCP, on the same address and port.
+	if r.moves, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(r.cfg.Listen)); err != nil {
+		r.peers.close()
+		return fmt.Errorf("cluster: address %v: %w", r.cfg.Listen, err)
+	}
+	r.done.Go(func() { r.accept(r.moves) })
 	if r.secret != nil {
 		r.peers.secret.Store(&r.secret)
 	}
@@ -187,6 +234,9 @@ func (r *Runner) Close() {
 	r.stop()
 	if r.peers != nil {
 		r.peers.close()
+	}
+	if r.moves != nil {
+		r.moves.Close()
 	}
 	r.done.Wait()
 	for _, p := range r.places {
@@ -369,11 +419,23 @@ func (r *Runner) claim(c cluster.Claim) {
 // save puts the view on disk. Where that fails nobody is told that this node
 // knows of new members, so that they cannot claim from it.
 func (r *Runner) save(s *cluster.Saved) {
-	if err := r.cfg.Keeper.Save(&Kept{Saved: *s, Secret: r.secret}); err != nil {
-		r.log.Error("cluster: what the database says is not being kept on this node's disk", "err", err)
-		return
+	r.saved = s
+	if r.keep() {
+		r.m.Saved(s)
 	}
-	r.m.Saved(s)
+}
+
+// keep writes down what the next life of this node has to know.
+func (r *Runner) keep() bool {
+	k := &Kept{Secret: r.secret, Taken: r.taken}
+	if r.saved != nil {
+		k.Saved = *r.saved
+	}
+	if err := r.cfg.Keeper.Save(k); err != nil {
+		r.log.Error("cluster: what the database says is not being kept on this node's disk", "err", err)
+		return false
+	}
+	return true
 }
 
 // changed takes note of an address that came or went.
@@ -383,10 +445,20 @@ func (r *Runner) changed(c cluster.Change) {
 		return
 	}
 	if c.Mine {
-		p.want, p.own = true, c.Known
-		p.retryAt = 0
+		// What this node has had in its hands before its start it need not wait for again. What it was
+		// still loading it has to load anew: its journal may have a part only.
+		own := c.Known && r.taken[c.Local] == c.Epoch
+		if own {
+			r.m.Stopped(c.Local, c.Epoch)
+		}
+		p.want, p.own, p.epoch, p.retryAt = true, own, c.Epoch, 0
+		if p.back != nil {
+			close(p.back)
+			p.back = nil
+		}
 		return
 	}
+	delete(r.taken, c.Local)
 	if p.want {
 		r.log.Warn("cluster: an address is another node's now; this one forgets what is on it", "address", c.Local, "owner", c.Owner)
 	}
@@ -400,13 +472,17 @@ func (r *Runner) publish() {
 	for _, a := range r.cfg.Serves {
 		p := r.places[a]
 		r.work(p, now)
-		until := r.m.Until(a)
+		until := r.m.Until(now, a)
 		if r.superseded {
 			until = 0
 		}
 		serving := until
-		if !p.have || !p.want || p.busy {
+		if !p.lingers && (!p.have || !p.want || p.busy) {
 			serving = 0
+		}
+		if serving > now && !p.lingers && r.taken[a] != p.epoch {
+			r.taken[a] = p.epoch
+			r.keep()
 		}
 		r.cfg.Fence.Set(p.listener, serving)
 		r.place(p, now, until)
@@ -417,7 +493,7 @@ func (r *Runner) publish() {
 // While its sessions are still being loaded, too: what comes waits for them.
 func (r *Runner) place(p *place, now, until time.Duration) {
 	switch {
-	case until <= now || !p.want:
+	case until <= now || !p.want && !p.lingers:
 		if p.on != 0 {
 			p.on = 0
 			r.onHost(put{a: p.local.Addr(), remove: true})
@@ -437,15 +513,36 @@ func (r *Runner) place(p *place, now, until time.Duration) {
 
 // putAll is the goroutine that puts addresses onto the host.
 func (r *Runner) putAll() {
+	undo := map[netip.Addr]func(){} // of addresses that linger
+	defer func() {
+		for _, f := range undo {
+			f()
+		}
+	}()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case p := <-r.puts:
+			f := undo[p.a]
+			switch {
+			case p.linger != nil:
+				r.putLinger(p.a, undo)
+				close(p.linger)
+				continue
+			case p.late && f == nil && r.lingers():
+				continue // it has come back meanwhile
+			case f != nil:
+				delete(undo, p.a)
+				f()
+			}
 			r.put(p)
 		}
 	}
 }
+
+// lingers tells whether addresses of this host can linger.
+func (r *Runner) lingers() bool { _, ok := r.cfg.Addresses.(Lingerer); return ok }
 
 // announceAgain is when neighbours are told once more of an address that came.
 const announceAgain = time.Second
@@ -501,6 +598,9 @@ func (r *Runner) work(p *place, now time.Duration) {
 		own := p.own
 		r.host(p, func(ctx context.Context) error { return r.cfg.Host.Take(ctx, p.local, own) }, func(err error) {
 			p.have, p.stale = err == nil, false
+			if err == nil {
+				p.loaded()
+			}
 		})
 	}
 }

@@ -17,18 +17,35 @@ import (
 // the system call that sends will send that one batch when it goes on.
 type Fence struct {
 	until []atomic.Int64
+	late  []atomic.Pointer[Late]
 	// now is for tests.
 	now func() time.Duration
 }
+
+// Late takes what a fence does not let pass: what came, or with out what was to leave. The
+// datagrams are only lent. It is called by the plane's goroutines, several at a time, and must not block.
+type Late func(out bool, batch []Datagram)
 
 // Unfenced is the deadline of a listener that may always be answered for.
 const Unfenced = time.Duration(1<<63 - 1)
 
 // NewFence makes a fence for n listeners, all closed.
-func NewFence(n int) *Fence { return &Fence{until: make([]atomic.Int64, n), now: BootTime} }
+func NewFence(n int) *Fence {
+	return &Fence{until: make([]atomic.Int64, n), late: make([]atomic.Pointer[Late], n), now: BootTime}
+}
 
 // Set lets a listener be answered for until a time; one that has passed closes it.
 func (f *Fence) Set(listener int, until time.Duration) { f.until[listener].Store(int64(until)) }
+
+// Divert has late take what a listener's fence does not let pass, where another node answers
+// for it now; nil has it dropped and counted again.
+func (f *Fence) Divert(listener int, late Late) {
+	if late == nil {
+		f.late[listener].Store(nil)
+		return
+	}
+	f.late[listener].Store(&late)
+}
 
 // Until is what Set has set.
 func (f *Fence) Until(listener int) time.Duration {
@@ -54,7 +71,7 @@ type fenced struct {
 // Send implements Transport. What is dropped counts as taken: it is not the kernel that refuses.
 func (t *fenced) Send(shard int, batch []Datagram) int {
 	sent, now := 0, t.fence.now()
-	t.runs(batch, now, func(run []Datagram) { sent += t.Transport.Send(shard, run) }, &sent)
+	t.runs(batch, now, true, func(run []Datagram) { sent += t.Transport.Send(shard, run) }, &sent)
 	return sent
 }
 
@@ -62,12 +79,23 @@ func (t *fenced) Send(shard int, batch []Datagram) int {
 func (t *fenced) Start(receive func(int, []Datagram)) error {
 	return t.Transport.Start(func(shard int, batch []Datagram) {
 		dropped := 0
-		t.runs(batch, t.fence.now(), func(run []Datagram) { receive(shard, run) }, &dropped)
+		t.runs(batch, t.fence.now(), false, func(run []Datagram) { receive(shard, run) }, &dropped)
 	})
 }
 
+// stop gives a run whose time is up to who takes it, or drops it.
+func (t *fenced) stop(out bool, run []Datagram) {
+	if l := int(run[0].Listener); l < len(t.fence.late) {
+		if late := t.fence.late[l].Load(); late != nil {
+			(*late)(out, run)
+			return
+		}
+	}
+	t.dropped.Add(uint64(len(run)))
+}
+
 // runs gives what may pass to f, in runs, and adds what may not to dropped.
-func (t *fenced) runs(batch []Datagram, now time.Duration, f func([]Datagram), dropped *int) {
+func (t *fenced) runs(batch []Datagram, now time.Duration, out bool, f func([]Datagram), dropped *int) {
 	for len(batch) > 0 {
 		l, n := batch[0].Listener, 1
 		for n < len(batch) && batch[n].Listener == l {
@@ -77,7 +105,7 @@ func (t *fenced) runs(batch []Datagram, now time.Duration, f func([]Datagram), d
 			f(batch[:n])
 		} else {
 			*dropped += n
-			t.dropped.Add(uint64(n))
+			t.stop(out, batch[:n])
 		}
 		batch = batch[n:]
 	}

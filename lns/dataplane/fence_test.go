@@ -60,6 +60,39 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// TestFenceDivert gives what is late to who takes it, and only of that listener.
+func TestFenceDivert(t *testing.T) {
+	f := NewFence(2)
+	f.now = func() time.Duration { return time.Hour }
+	inner := &loop{}
+	tr := &fenced{Transport: inner, fence: f}
+	received := 0
+	if err := tr.Start(func(_ int, batch []Datagram) { received += len(batch) }); err != nil {
+		t.Fatal(err)
+	}
+	var late [2]int // came, was to leave
+	f.Divert(0, func(out bool, batch []Datagram) {
+		if out {
+			late[1] += len(batch)
+		} else {
+			late[0] += len(batch)
+		}
+	})
+	batch := []Datagram{{Listener: 0}, {Listener: 0}, {Listener: 1}, {Listener: 7}}
+	inner.receive(0, batch)
+	if n := tr.Send(0, batch[:3]); n != 3 || late != [2]int{2, 2} || tr.dropped.Load() != 3 || received != 0 {
+		t.Errorf("%d taken, late %v, %d dropped, %d received", n, late, tr.dropped.Load(), received)
+	}
+	f.Set(0, Unfenced)
+	inner.receive(0, batch)
+	f.Divert(0, nil)
+	f.Set(0, 0)
+	inner.receive(0, batch[:2])
+	if late != [2]int{2, 2} || received != 2 || tr.dropped.Load() != 7 {
+		t.Errorf("late %v, %d received, %d dropped", late, received, tr.dropped.Load())
+	}
+}
+
 // TestFenceFreeBind listens on an address that this host does not have.
 func TestFenceFreeBind(t *testing.T) {
 	for _, text := range []string{"192.0.2.77:1701", "[2001:db8::77]:1701"} {

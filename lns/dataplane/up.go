@@ -12,8 +12,10 @@ type upstream struct {
 }
 
 // receive forwards what may be forwarded of the batch, and hands over the rest.
-func (p *userspace) receive(shard int, batch []Datagram) {
-	u := p.up[shard]
+func (p *userspace) receive(shard int, batch []Datagram) { p.receiveBy(p.up[shard], shard, batch) }
+
+// receiveBy is receive with an upstream that is the caller's.
+func (p *userspace) receiveBy(u *upstream, shard int, batch []Datagram) {
 	u.packets, u.rest = u.packets[:0], u.rest[:0]
 	u.counts.received = uint64(len(batch))
 	for i := range batch {

@@ -30,6 +30,9 @@ type userspace struct {
 	reorder reorder
 	overdue upstream
 	due     []*session
+	// injected belongs to who has injecting.
+	injecting sync.Mutex
+	injected  upstream
 
 	// Atomic.
 	shards []shardStats

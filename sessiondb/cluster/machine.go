@@ -429,6 +429,9 @@ func (m *Machine) disown(now time.Duration, local netip.AddrPort) {
 	delete(m.mine, local)
 }
 
+// Lease is how long a renewal holds.
+func (m *Machine) Lease() time.Duration { return m.cfg.Lease }
+
 // Draining tells whether an operator wants this node empty.
 func (m *Machine) Draining() bool { return m.draining }
 

@@ -143,14 +143,14 @@ func serve(ctx context.Context, tx pgx.Tx, list []netip.AddrPort) error {
 // view reads the cluster's state. The lock on the addresses waits for claims
 // whose outcome somebody may not know.
 func view(ctx context.Context, tx pgx.Tx) (v cluster.View, err error) {
-	rows, err := tx.Query(ctx, "select address, port, coalesce(owner, ''), epoch from service_addresses order by address, port for share")
+	rows, err := tx.Query(ctx, "select address, port, coalesce(owner, ''), epoch, lingers from service_addresses order by address, port for share")
 	if err != nil {
 		return v, err
 	}
 	v.Addresses, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (a cluster.Address, err error) {
 		var host netip.Addr
 		var port uint16
-		err = row.Scan(&host, &port, &a.Owner, &a.Epoch)
+		err = row.Scan(&host, &port, &a.Owner, &a.Epoch, &a.Lingers)
 		a.Local, a.Owner = netip.AddrPortFrom(host, port), unescape(a.Owner)
 		return a, err
 	})
@@ -181,7 +181,7 @@ func view(ctx context.Context, tx pgx.Tx) (v cluster.View, err error) {
 // ownSQL gives an address to a node, with all that is on it.
 const ownSQL = `
 with taken as (
-	update service_addresses set owner = $1, epoch = epoch + 1, since = now() where address = $2 and port = $3 returning 1),
+	update service_addresses set owner = $1, epoch = epoch + 1, lingers = $6, since = now() where address = $2 and port = $3 returning 1),
 	t as (update tunnels set node = $1 where local_address = $2 and local_port = $3),
 	s as (update sessions set node = $1 where local_address = $2 and local_port = $3),
 	e as (insert into events (at, node, kind, local, detail) values (now(), $1, $4, $2, $5))
@@ -202,7 +202,7 @@ func (s *Store) Claim(ctx context.Context, epoch uint64, c cluster.Claim) (clust
 		if c.From != "" {
 			detail = "from " + escape(c.From) + ", which is silent"
 		}
-		_, err = tx.Exec(ctx, ownSQL, escape(s.node), c.Local.Addr(), int32(c.Local.Port()), "address-claimed", detail)
+		_, err = tx.Exec(ctx, ownSQL, escape(s.node), c.Local.Addr(), int32(c.Local.Port()), "address-claimed", detail, time.Duration(0))
 		result = cluster.Won
 		return err
 	})
@@ -238,7 +238,7 @@ func (s *Store) mayClaim(ctx context.Context, tx pgx.Tx, epoch uint64, c cluster
 
 // Transfer gives an address of this node's to another node, with the last
 // word on what is on it: changes are applied first. It may be repeated until
-// its answer comes. The error is ErrNotOwner when the address is neither this node's
+// its answer comes. a.Lingers is how long this node may go on for it. The error is ErrNotOwner when the address is neither this node's
 // in that epoch, nor has been transferred already.
 func (s *Store) Transfer(ctx context.Context, a cluster.Address, to string, changes []sessiondb.Change) error {
 	if err := sessiondb.Validate(changes); err != nil {
@@ -264,7 +264,7 @@ func (s *Store) Transfer(ctx context.Context, a cluster.Address, to string, chan
 		if err := s.runAll(ctx, tx, statements, nil); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, ownSQL, escape(to), a.Local.Addr(), int32(a.Local.Port()), "address-moved", "from "+escape(s.node)+" by an operator")
+		_, err = tx.Exec(ctx, ownSQL, escape(to), a.Local.Addr(), int32(a.Local.Port()), "address-moved", "from "+escape(s.node)+" by an operator", a.Lingers)
 		return err
 	})
 	return err

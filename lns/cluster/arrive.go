@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"culvert/lns/dataplane"
+)
+
+// arriving is the new owner's side of a move without loss; leaving is the old one's.
+type arriving struct {
+	r *Runner
+	p *place
+	w *wire
+	// epoch is what the address has when it is this node's.
+	epoch uint64
+	// ready is closed when all that is on it is alive here.
+	ready chan struct{}
+	once  sync.Once
+
+	open bool
+	// waiting is what came before that.
+	waiting []waitingFrame
+	size    int
+}
+
+type waitingFrame struct {
+	kind frameKind
+	b    []byte
+}
+
+// maxArriving bounds how many moves are under way to this node, and who else connects.
+const maxArriving = 32
+
+// accept takes connections of nodes that hand an address over.
+func (r *Runner) accept(l net.Listener) {
+	slots := make(chan struct{}, maxArriving)
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			c.Close()
+			continue
+		}
+		r.done.Go(func() {
+			r.arrive(c)
+			<-slots
+		})
+	}
+}
+
+// arrive is one connection.
+func (r *Runner) arrive(c net.Conn) {
+	defer c.Close()
+	ended := make(chan struct{})
+	defer close(ended)
+	r.done.Go(func() { // a node that stops does not wait for the other
+		select {
+		case <-r.ctx.Done():
+			c.Close()
+		case <-ended:
+		}
+	})
+	secret := r.peers.secret.Load()
+	if secret == nil {
+		return
+	}
+	if c.SetDeadline(time.Now().Add(wireTime)) != nil {
+		return
+	}
+	w, err := acceptWire(c, *secret)
+	if err != nil {
+		return // anybody may connect; who has the secret is heard below
+	}
+	a, err := r.welcome(w)
+	if err != nil {
+		if r.peers.refused.Add(1) == 1 {
+			r.log.Warn("cluster: a connection of another node is of no use", "from", c.RemoteAddr(), "err", err)
+		}
+		return
+	}
+	if err := a.run(ended); err != nil && r.ctx.Err() == nil {
+		r.log.Warn("cluster: the node that gives an address away cannot be heard any more", "address", a.p.local, "err", err)
+	}
+	_ = r.ask(r.ctx, func() {
+		if a.p.arriving == a {
+			a.p.arriving = nil
+		}
+	})
+}
+
+// welcome reads the offer and answers it.
+func (r *Runner) welcome(w *wire) (*arriving, error) {
+	kind, text, err := w.read()
+	if err != nil {
+		return nil, err
+	}
+	var o offer
+	if kind != frameOffer || json.Unmarshal(text, &o) != nil {
+		return nil, fmt.Errorf("%w: kind %d instead of an offer", errFrame, kind)
+	}
+	a := &arriving{r: r, w: w, epoch: o.Epoch + 1, ready: make(chan struct{})}
+	why := ""
+	if err := r.ask(r.ctx, func() { why = a.take(&o) }); err != nil {
+		return nil, err
+	}
+	if err := w.write(frameWelcome, []byte(why)); err != nil {
+		return nil, err
+	}
+	if why != "" {
+		return nil, fmt.Errorf("offer of %v by %s refused: %s", o.Local, o.From, why)
+	}
+	w.within(takeTime)
+	return a, nil
+}
+
+// take says in the loop why this node cannot take what is offered, or notes that it comes.
+func (a *arriving) take(o *offer) string {
+	p := a.r.places[o.Local]
+	switch {
+	case o.To != a.r.cfg.Node:
+		return "this is " + a.r.cfg.Node
+	case p == nil:
+		return "it is not among the addresses that this node serves"
+	case p.want:
+		return "it is this node's"
+	case a.r.superseded:
+		return "this process is superseded by another"
+	}
+	a.p, p.arriving = p, a
+	return ""
+}
+
+// loaded says in the loop that what is on an address is alive here.
+func (p *place) loaded() {
+	if a := p.arriving; a != nil && a.epoch == p.epoch {
+		a.once.Do(func() { close(a.ready) })
+	}
+}
+
+// run hears the old owner out.
+func (a *arriving) run(ended <-chan struct{}) error {
+	a.r.done.Go(func() {
+		select {
+		case <-a.ready:
+			_ = a.w.write(frameReady, nil) // the reader sees it when it is broken
+		case <-ended:
+		}
+	})
+	for {
+		kind, b, err := a.w.read()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case frameGiven:
+			err = a.r.ask(a.r.ctx, func() { a.r.m.RenewNow(a.r.now()) })
+		case frameCounts:
+			err = a.count(b)
+		case frameGone:
+			err = a.opened()
+		case frameCame, frameLeaves:
+			err = a.late(kind, b)
+		case frameEnd:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (a *arriving) count(b []byte) error {
+	list, err := parseCounts(b, uint16(a.p.listener))
+	if err == nil {
+		a.r.cfg.Host.CountMore(list)
+	}
+	return err
+}
+
+// opened has this node answer: the other does not any more.
+func (a *arriving) opened() error {
+	err := a.r.ask(a.r.ctx, func() {
+		a.r.m.Stopped(a.p.local, a.epoch)
+		a.r.publish()
+	})
+	if err != nil {
+		return err
+	}
+	a.open = true
+	for _, f := range a.waiting {
+		if err := a.late(f.kind, f.b); err != nil {
+			return err
+		}
+	}
+	a.waiting = nil
+	return nil
+}
+
+// late gives on datagrams that the other node has sent on, or keeps them until this node may.
+func (a *arriving) late(kind frameKind, b []byte) error {
+	if !a.open {
+		if a.size += len(b); a.size <= maxLate {
+			a.waiting = append(a.waiting, waitingFrame{kind, slices.Clone(b)})
+		}
+		return nil
+	}
+	list, err := parseDatagrams(b, uint16(a.p.listener))
+	if err != nil {
+		return err
+	}
+	if kind == frameCame {
+		a.r.cfg.Host.Came(list)
+	} else {
+		a.r.cfg.Host.Leave(list)
+	}
+	return nil
+}
+
+// Handing is a Host's address that goes to another node while its packets are still forwarded; see lns.Handing.
+type Handing interface {
+	Counted() []dataplane.Counted
+	End() []dataplane.Counted
+	Abort()
+}

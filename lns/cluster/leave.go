@@ -1,0 +1,297 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"culvert/lns/dataplane"
+	"culvert/sessiondb"
+	"culvert/sessiondb/cluster"
+)
+
+// leaving is the old owner's side of a move without loss. While the new owner loads what
+// is on the address, this node forwards packets as before, and sends on what is for tunnels and links. When
+// the other is ready, this one stops, tells what it has counted, and sends on for a while
+// what still comes here, and what its core still sends to subscribers.
+type leaving struct {
+	r    *Runner
+	p    *place
+	w    *wire
+	host Handing
+	// ready is closed when the other node is, broken when nothing more can be said to it.
+	ready, broken chan struct{}
+	// back is closed when the address is to come back here already.
+	back chan struct{}
+
+	mu sync.Mutex
+	// late is what waits to be sent, by whether it leaves, in frames.
+	late  [2][][]byte
+	size  int
+	lost  int
+	woken chan struct{}
+}
+
+// The bounds of what waits to be sent on, in octets, and of one frame of it.
+const (
+	maxLate   = 16 << 20
+	lateFrame = 1 << 16
+)
+
+// lateTime is for how long packets that come to the old owner are sent on: longer than
+// it takes the neighbours to hear where the address is.
+const lateTime = 2 * time.Second
+
+// offer asks the other node whether it takes an address as leaving and arriving do it. One of an earlier
+// version does not: then the address moves with a gap.
+func (r *Runner) offer(p *place, a cluster.Address, to, at string) (*leaving, error) {
+	secret := r.peers.secret.Load()
+	if secret == nil {
+		return nil, errors.New("the cluster's secret is not known yet")
+	}
+	c, err := net.DialTimeout("tcp", at, wireTime)
+	if err != nil {
+		return nil, err
+	}
+	w, err := offerOn(c, *secret, offer{From: r.cfg.Node, To: to, Local: a.Local, Epoch: a.Epoch})
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	l := &leaving{r: r, p: p, w: w, ready: make(chan struct{}), broken: make(chan struct{}), back: make(chan struct{}), woken: make(chan struct{}, 1)}
+	r.done.Go(l.listen)
+	r.done.Go(l.sendOn)
+	return l, nil
+}
+
+// offerOn makes the offer on a connection.
+func offerOn(c net.Conn, secret []byte, o offer) (*wire, error) {
+	if err := c.SetDeadline(time.Now().Add(wireTime)); err != nil {
+		return nil, err
+	}
+	w, err := dialWire(c, secret)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.write(frameOffer, text); err != nil {
+		return nil, err
+	}
+	kind, why, err := w.read()
+	switch {
+	case err != nil:
+		return nil, err
+	case kind != frameWelcome:
+		return nil, fmt.Errorf("%w: kind %d instead of a welcome", errFrame, kind)
+	case len(why) > 0:
+		return nil, fmt.Errorf("node %s: %s", o.To, why)
+	}
+	w.within(0)
+	return w, nil
+}
+
+// listen waits for the one word of the other node.
+func (l *leaving) listen() {
+	defer close(l.broken)
+	for {
+		kind, _, err := l.w.read()
+		if err != nil {
+			return
+		}
+		if kind == frameReady {
+			close(l.ready)
+			_, _, _ = l.w.read() // until it closes
+			return
+		}
+	}
+}
+
+// lateFrom takes what comes too late, or is to leave too late; for Fence.Divert.
+func (l *leaving) lateFrom(out bool, batch []dataplane.Datagram) {
+	way := 0
+	if out {
+		way = 1
+	}
+	l.mu.Lock()
+	for i := range batch {
+		d := &batch[i]
+		if d.Mark != 0 || l.size+len(d.B) > maxLate { // the other node does not have the SA
+			l.lost++
+			continue
+		}
+		list := l.late[way]
+		if n := len(list); n == 0 || len(list[n-1])+len(d.B) > lateFrame {
+			list = append(list, make([]byte, 0, lateFrame))
+		}
+		at := &list[len(list)-1]
+		before := len(*at)
+		*at = appendDatagram(*at, d)
+		l.size += len(*at) - before
+		l.late[way] = list
+	}
+	l.mu.Unlock()
+	select {
+	case l.woken <- struct{}{}:
+	default:
+	}
+}
+
+// sendOn sends what lateFrom has taken, until the connection ends.
+func (l *leaving) sendOn() {
+	for {
+		select {
+		case <-l.woken:
+		case <-l.broken:
+			return
+		}
+		if l.flush() != nil {
+			l.w.c.Close()
+			return
+		}
+	}
+}
+
+func (l *leaving) flush() error {
+	l.mu.Lock()
+	late := l.late
+	l.late, l.size = [2][][]byte{}, 0
+	l.mu.Unlock()
+	for way, kind := range [2]frameKind{frameCame, frameLeaves} {
+		for _, b := range late[way] {
+			if err := l.w.write(kind, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// begin takes tunnels and sessions from the LNS, whose plane goes on.
+func (l *leaving) begin(ctx context.Context) (last []sessiondb.Change, err error) {
+	l.host, last, err = l.r.cfg.Host.HandOver(ctx, l.p.local, func(batch []dataplane.Datagram) { l.lateFrom(false, batch) })
+	return last, err
+}
+
+// abort leaves all as it was before begin, but for what begin has given.
+func (l *leaving) abort() {
+	if l.host != nil {
+		l.host.Abort()
+	}
+	l.w.c.Close()
+}
+
+// finish is the rest, when the database has the address moved: it returns when this node has
+// stopped answering, by until at the latest, and the other has been told.
+func (l *leaving) finish(until time.Duration) error {
+	err := l.w.write(frameGiven, nil)
+	if err == nil {
+		err = l.awaitReady(until)
+	}
+	lingers := make(chan struct{})
+	stop := func() {
+		l.r.m.Left(l.p.local)
+		l.p.lingers, l.p.back = false, l.back
+		if err == nil {
+			l.r.cfg.Fence.Divert(l.p.listener, l.lateFrom)
+			l.p.on = 0 // the address is not taken away yet
+			l.r.puts <- put{a: l.p.local.Addr(), linger: lingers}
+		}
+		l.r.publish()
+	}
+	if e := l.r.ask(l.r.ctx, stop); e != nil || err != nil {
+		l.end(false)
+		return errors.Join(e, err)
+	}
+	select {
+	case <-lingers:
+	case <-time.After(wireTime):
+	}
+	if err = l.tell(l.host.Counted()); err == nil {
+		err = l.w.write(frameGone, nil)
+	}
+	l.r.done.Go(func() {
+		if err == nil {
+			select {
+			case <-time.After(lateTime):
+			case <-l.back:
+			case <-l.broken:
+			case <-l.r.ctx.Done():
+			}
+		}
+		l.end(err == nil)
+	})
+	return err
+}
+
+func (l *leaving) awaitReady(until time.Duration) error {
+	select {
+	case <-l.ready:
+		return nil
+	case <-l.broken:
+		return errors.New("the other node has ended the connection")
+	case <-time.After(until - l.r.now()):
+		return errors.New("the other node was not ready in time")
+	case <-l.r.ctx.Done():
+		return errors.New("this node is stopping")
+	}
+}
+
+// tell says what sessions have counted.
+func (l *leaving) tell(list []dataplane.Counted) error {
+	for len(list) > 0 {
+		n := min(len(list), countsFrame)
+		if err := l.w.write(frameCounts, appendCounts(nil, list[:n])); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// end has the plane forget the sessions. What they have counted since is told where somebody listens.
+func (l *leaving) end(told bool) {
+	l.r.cfg.Fence.Divert(l.p.listener, nil)
+	list := l.host.End()
+	err := l.flush()
+	if err == nil {
+		err = l.tell(list)
+	}
+	if err == nil {
+		err = l.w.write(frameEnd, nil)
+	}
+	l.w.c.Close()
+	<-l.broken
+	l.mu.Lock()
+	lost := l.lost
+	l.mu.Unlock()
+	if told && (err != nil || lost > 0) {
+		l.r.log.Warn("cluster: not all that came late for an address that has moved was sent on", "address", l.p.local, "packets_lost", lost, "err", err)
+	}
+	_ = l.r.ask(l.r.ctx, func() {
+		l.p.busy, l.p.back = false, nil
+		l.r.puts <- put{a: l.p.local.Addr(), remove: true, late: true}
+	})
+}
+
+// putLinger stops answering for an address on the link, while what comes for it is still taken.
+func (r *Runner) putLinger(a netip.Addr, undo map[netip.Addr]func()) {
+	k, ok := r.cfg.Addresses.(Lingerer)
+	if !ok {
+		return // it is taken away when all is over
+	}
+	f, err := k.Linger(a)
+	if err != nil {
+		r.log.Warn("cluster: packets that still come here for an address that has moved may be lost", "address", a, "err", err)
+	}
+	if f != nil {
+		undo[a] = f
+	}
+}

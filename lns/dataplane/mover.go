@@ -1,0 +1,48 @@
+package dataplane
+
+// Mover is a Plane whose sessions may move to another node, or come from one, with packets on
+// their way. The userspace plane is one. Its methods may be called from any goroutine.
+type Mover interface {
+	// Inject takes datagrams that have come to another node for one of this plane's listeners, as if
+	// they had come to its socket. It keeps no reference to them, but may change them.
+	Inject(batch []Datagram)
+	// More adds to the counters of sessions what another node has counted of them; those
+	// that are not known are left out.
+	More([]Counted)
+}
+
+// Counted is what a session has counted.
+type Counted struct {
+	Key
+	Counters
+}
+
+// Inject implements Mover. What comes for a listener whose time is not there is dropped and counted.
+func (p *userspace) Inject(batch []Datagram) {
+	p.injecting.Lock()
+	defer p.injecting.Unlock()
+	if p.fenced == nil {
+		p.receiveBy(&p.injected, 0, batch)
+		return
+	}
+	dropped := 0
+	p.fenced.runs(batch, p.fenced.fence.now(), false, func(run []Datagram) { p.receiveBy(&p.injected, 0, run) }, &dropped)
+}
+
+// More implements Mover.
+func (p *userspace) More(list []Counted) {
+	for i := range list {
+		if s := p.sessions.get(list[i].pack()); s != nil {
+			s.count.add(&list[i].Counters)
+		}
+	}
+}
+
+// add counts what has been counted elsewhere.
+func (c *counts) add(v *Counters) {
+	c.inOctets.Add(v.InOctets)
+	c.inPackets.Add(v.InPackets)
+	c.outOctets.Add(v.OutOctets)
+	c.outPackets.Add(v.OutPackets)
+	c.spoofed.Add(v.Spoofed)
+}
