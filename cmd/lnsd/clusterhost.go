@@ -10,6 +10,7 @@ import (
 	"culvert/aaa"
 	"culvert/lns"
 	"culvert/lns/cluster"
+	"culvert/lns/dataplane"
 	"culvert/sessiondb"
 	"culvert/sessiondb/postgres"
 )
@@ -29,6 +30,15 @@ func (s clusterServer) RecoverLast(ctx context.Context, last []sessiondb.Change)
 	return cluster.Recovered(r), err
 }
 
+// HandOver is that of cluster.Hander.
+func (s clusterServer) HandOver(local netip.AddrPort, late func([]dataplane.Datagram)) (cluster.Handing, []sessiondb.Change, error) {
+	h, last, err := s.Server.HandOver(local, late)
+	if err != nil {
+		return nil, last, err
+	}
+	return h, last, nil
+}
+
 // Adopt: see RecoverKept.
 func (s clusterServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
 	r, err := s.Recover(ctx, lns.Recovered{Tunnels: tunnels, Sessions: sessions, Adopt: true})
@@ -38,7 +48,7 @@ func (s clusterServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tu
 // makeHost makes the host's part of the daemon. Its Server is there when the cluster starts.
 func (d *daemon) makeHost() *cluster.Sessions {
 	return &cluster.Sessions{
-		Writer: d.writer, Journal: d.journal, Withheld: d.withheld, Log: d.log,
+		Writer: d.writer, Journal: d.journal, Withheld: d.withheld, Log: d.log, Plane: d.plane,
 		Open: func(ctx context.Context) (cluster.Database, error) {
 			s, err := d.clusterDB.open(ctx)
 			if err != nil {

@@ -218,9 +218,9 @@ func (a *arriving) late(kind frameKind, b []byte) error {
 		return err
 	}
 	if kind == frameCame {
-		a.r.cfg.Host.Came(list)
+		a.r.cfg.Host.TakeIn(list)
 	} else {
-		a.r.cfg.Host.Leave(list)
+		a.r.cfg.Host.SendOut(list)
 	}
 	return nil
 }

@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
 	"net/netip"
 	"time"
 
+	"culvert/lns/dataplane"
 	"culvert/sessiondb"
 )
 
@@ -31,6 +33,11 @@ type Server interface {
 	Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (Recovered, error)
 }
 
+// Hander is a Server that can hand over an address while packets go on: lns.Server.HandOver.
+type Hander interface {
+	HandOver(local netip.AddrPort, late func([]dataplane.Datagram)) (Handing, []sessiondb.Change, error)
+}
+
 // Database gives what the cluster's database has of an address.
 type Database interface {
 	TunnelsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Tunnel, error]
@@ -47,6 +54,8 @@ type Writer interface {
 // service addresses.
 type Sessions struct {
 	Server Server
+	// Plane is the Server's; nil where addresses do not move without loss.
+	Plane dataplane.Plane
 	// Open connects to the database.
 	Open     func(context.Context) (Database, error)
 	Writer   Writer
@@ -105,16 +114,55 @@ const flushTime = 5 * time.Second
 // Give is that of Host.
 func (h *Sessions) Give(ctx context.Context, local netip.AddrPort) ([]sessiondb.Change, error) {
 	last, err := h.Server.Detach(local)
-	h.withhold(last)
 	if err != nil {
 		return last, err
 	}
+	return last, h.given(ctx, last)
+}
+
+// HandOver is that of Host.
+func (h *Sessions) HandOver(ctx context.Context, local netip.AddrPort, late func([]dataplane.Datagram)) (Handing, []sessiondb.Change, error) {
+	s, ok := h.Server.(Hander)
+	if !ok {
+		return nil, nil, errors.ErrUnsupported
+	}
+	x, last, err := s.HandOver(local, late)
+	if err != nil {
+		return nil, last, err
+	}
+	return x, last, h.given(ctx, last)
+}
+
+// given has the database have all that came before the last word.
+func (h *Sessions) given(ctx context.Context, last []sessiondb.Change) error {
+	h.withhold(last)
 	ctx, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	if err := h.Writer.Flush(ctx); err != nil {
-		return last, fmt.Errorf("the database does not take what is written behind: %w", err)
+		return fmt.Errorf("the database does not take what is written behind: %w", err)
 	}
-	return last, nil
+	return nil
+}
+
+// CountMore is that of Host, as are TakeIn and SendOut.
+func (h *Sessions) CountMore(list []dataplane.Counted) {
+	if m, ok := h.Plane.(dataplane.Mover); ok {
+		m.More(list)
+	}
+}
+
+// TakeIn: see CountMore.
+func (h *Sessions) TakeIn(list []dataplane.Datagram) {
+	if m, ok := h.Plane.(dataplane.Mover); ok {
+		m.Inject(list)
+	}
+}
+
+// SendOut: see CountMore.
+func (h *Sessions) SendOut(list []dataplane.Datagram) {
+	if h.Plane != nil {
+		h.Plane.Send(0, list)
+	}
 }
 
 // withhold keeps the addresses of sessions that live on elsewhere from being given to others.

@@ -28,6 +28,7 @@ type leaving struct {
 	ready, broken chan struct{}
 	// back is closed when the address is to come back here already.
 	back chan struct{}
+	once sync.Once
 
 	mu sync.Mutex
 	// late is what waits to be sent, by whether it leaves, in frames.
@@ -198,7 +199,7 @@ func (l *leaving) finish(until time.Duration) error {
 	lingers := make(chan struct{})
 	stop := func() {
 		l.r.m.Left(l.p.local)
-		l.p.lingers, l.p.back = false, l.back
+		l.p.lingers, l.p.leaving = false, l
 		if err == nil {
 			l.r.cfg.Fence.Divert(l.p.listener, l.lateFrom)
 			l.p.on = 0 // the address is not taken away yet
@@ -244,6 +245,9 @@ func (l *leaving) awaitReady(until time.Duration) error {
 	}
 }
 
+// comesBack says in the loop that the address is this node's again.
+func (l *leaving) comesBack() { l.once.Do(func() { close(l.back) }) }
+
 // tell says what sessions have counted.
 func (l *leaving) tell(list []dataplane.Counted) error {
 	for len(list) > 0 {
@@ -276,7 +280,7 @@ func (l *leaving) end(told bool) {
 		l.r.log.Warn("cluster: not all that came late for an address that has moved was sent on", "address", l.p.local, "packets_lost", lost, "err", err)
 	}
 	_ = l.r.ask(l.r.ctx, func() {
-		l.p.busy, l.p.back = false, nil
+		l.p.busy, l.p.leaving = false, nil
 		l.r.puts <- put{a: l.p.local.Addr(), remove: true, late: true}
 	})
 }

@@ -78,10 +78,11 @@ func (r *Runner) move(ctx context.Context, local netip.AddrPort, to string) erro
 		err = r.settle(ctx, a, to, last)
 	}
 	if err != nil {
+		err = errors.Join(err, r.stays(ctx, p, last))
 		if l != nil {
 			l.abort()
 		}
-		return errors.Join(err, r.stays(ctx, p, last))
+		return err
 	}
 	return r.moved(p, to, l, until, began, len(last))
 }
@@ -99,6 +100,9 @@ func (r *Runner) prepare(ctx context.Context, p *place, to string) (*leaving, er
 		a, at, err = r.m.MayMove(r.now(), p.local, to)
 	}); e != nil || err != nil {
 		return nil, errors.Join(e, err)
+	}
+	if r.by != nil { // without goroutines and sockets there is the plain way only
+		return nil, nil
 	}
 	l, err := r.offer(p, a, to, at)
 	if err != nil {

@@ -47,11 +47,11 @@ type Host interface {
 	HandOver(ctx context.Context, local netip.AddrPort, late func([]dataplane.Datagram)) (Handing, []sessiondb.Change, error)
 	// Restore undoes Give and HandOver.
 	Restore(ctx context.Context, local netip.AddrPort, last []sessiondb.Change) error
-	// CountMore adds what another node has counted of sessions that are alive here now; Came takes
-	// datagrams that have come to it for this one, and Leave those that this one is to send.
+	// CountMore adds what another node has counted of sessions that are alive here now; TakeIn takes
+	// datagrams that have come to it for this one, and SendOut those that this one is to send.
 	CountMore([]dataplane.Counted)
-	Came([]dataplane.Datagram)
-	Leave([]dataplane.Datagram)
+	TakeIn([]dataplane.Datagram)
+	SendOut([]dataplane.Datagram)
 	// Forget forgets what is on an address that is another node's now.
 	Forget(local netip.AddrPort) error
 }
@@ -136,10 +136,10 @@ type place struct {
 	// busy while the host works on it.
 	busy    bool
 	retryAt time.Duration
-	// lingers: it is being given away, and packets are forwarded until the other node is ready. back,
-	// where not nil, is closed when it comes back while packets that come late are sent on.
+	// lingers: it is being given away, and packets are forwarded until the other node is ready. leaving,
+	// where not nil, sends on what comes late.
 	lingers bool
-	back    chan struct{}
+	leaving *leaving
 	// arriving is the node that is about to give it here, nil mostly.
 	arriving *arriving
 	// on is until when the host has the address; 0 when it has not.
@@ -452,9 +452,8 @@ func (r *Runner) changed(c cluster.Change) {
 			r.m.Stopped(c.Local, c.Epoch)
 		}
 		p.want, p.own, p.epoch, p.retryAt = true, own, c.Epoch, 0
-		if p.back != nil {
-			close(p.back)
-			p.back = nil
+		if p.leaving != nil {
+			p.leaving.comesBack()
 		}
 		return
 	}

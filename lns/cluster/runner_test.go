@@ -30,10 +30,12 @@ type world struct {
 	alive    map[string]bool // "node address": lives there
 	happened []string
 	failing  error // of Take
+	views    map[string]*view
+	slow     chan struct{} // Take ends when it is closed
 }
 
 func newWorld() *world {
-	return &world{members: 1, address: cluster.Address{Local: local, Epoch: 1}, nodes: map[string]*cluster.Node{}, alive: map[string]bool{}}
+	return &world{members: 1, address: cluster.Address{Local: local, Epoch: 1}, nodes: map[string]*cluster.Node{}, alive: map[string]bool{}, views: map[string]*view{}}
 }
 
 func (w *world) note(format string, args ...any) {
@@ -55,9 +57,11 @@ func (w *world) did(what string) int {
 // view is the world as one node has it.
 type view struct {
 	*world
-	node string
-	at   string
-	kept *Kept
+	node  string
+	at    string
+	kept  *Kept
+	late  func([]dataplane.Datagram)
+	fence *dataplane.Fence
 }
 
 var errAway = errors.New("the database is away")
@@ -101,6 +105,7 @@ func (v *view) Claim(_ context.Context, c cluster.Claim) (cluster.Result, error)
 		return cluster.Lost, nil
 	}
 	v.own(v.node)
+	v.address.Lingers = 0
 	return cluster.Won, nil
 }
 
@@ -115,6 +120,7 @@ func (v *view) Transfer(_ context.Context, a cluster.Address, to string, last []
 	}
 	if v.address.Owner == v.node && v.address.Epoch == a.Epoch {
 		v.own(to)
+		v.address.Lingers = a.Lingers
 		v.note("transferred %d", len(last))
 	}
 	if v.settle > 0 {
@@ -125,6 +131,13 @@ func (v *view) Transfer(_ context.Context, a cluster.Address, to string, last []
 }
 
 func (v *view) Take(_ context.Context, _ netip.AddrPort, own bool) error {
+	v.mu.Lock()
+	slow := v.slow
+	v.note("%s loads", v.node)
+	v.mu.Unlock()
+	if slow != nil {
+		<-slow
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.failing != nil {
@@ -140,6 +153,45 @@ func (v *view) Give(context.Context, netip.AddrPort) ([]sessiondb.Change, error)
 	defer v.mu.Unlock()
 	v.alive[v.node] = false
 	return make([]sessiondb.Change, 3), nil
+}
+
+func (v *view) HandOver(ctx context.Context, local netip.AddrPort, late func([]dataplane.Datagram)) (Handing, []sessiondb.Change, error) {
+	last, err := v.Give(ctx, local)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.note("%s hands over", v.node)
+	v.late = late
+	return v, last, err
+}
+
+func (v *view) Counted() []dataplane.Counted {
+	return []dataplane.Counted{{Key: dataplane.Key{Listener: 9, Tunnel: 1, Session: 2}, Counters: dataplane.Counters{InOctets: 5}}}
+}
+
+func (v *view) End() []dataplane.Counted {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.note("%s ends", v.node)
+	return v.Counted()
+}
+
+func (v *view) Abort() {}
+
+func (v *view) CountMore(list []dataplane.Counted) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.note("%s counts %v", v.node, list)
+}
+
+func (v *view) TakeIn(list []dataplane.Datagram)  { v.datagrams("comes", list) }
+func (v *view) SendOut(list []dataplane.Datagram) { v.datagrams("leaves", list) }
+
+func (v *view) datagrams(what string, list []dataplane.Datagram) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, d := range list {
+		v.note("%s: %s %s %v open %v", v.node, d.B, what, d.Peer, open(v.fence))
+	}
 }
 
 func (v *view) Restore(context.Context, netip.AddrPort, []sessiondb.Change) error {
@@ -171,6 +223,8 @@ func (w *world) start(t *testing.T, node string, prefer bool, kept *Kept) (*Runn
 	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
 	v := &view{world: w, node: node, at: at.String(), kept: kept}
 	f := dataplane.NewFence(1)
+	v.fence = f
+	w.views[node] = v
 	cfg := Config{Listen: at, Fence: f, Addresses: v, Store: v, Host: v, Keeper: v}
 	cfg.Node, cfg.Epoch, cfg.Lease, cfg.Serves = node, 1, time.Second, []netip.AddrPort{local}
 	if prefer {

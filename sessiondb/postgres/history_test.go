@@ -140,11 +140,28 @@ func TestMigrateTogether(t *testing.T) {
 	if _, err := c.Exec(t.Context(), "insert into goose_db_version (version_id, is_applied) values (99, true)"); err != nil {
 		t.Fatal(err)
 	}
+	// A newer schema says whether programs of this version may go on with it.
+	for _, err := range []error{Migrate(t.Context(), db), second(openAndClose(t, db))} {
+		if err != nil {
+			t.Errorf("newer, and fits: error %v", err)
+		}
+	}
+	if _, err := c.Exec(t.Context(), "update schema_fits set oldest = 99"); err != nil {
+		t.Fatal(err)
+	}
 	for _, err := range []error{Migrate(t.Context(), db), second(Open(t.Context(), Config{ConnString: db, Node: "a"}))} {
 		if !errors.Is(err, ErrSchema) || !strings.Contains(err.Error(), "99") {
 			t.Errorf("newer: error %v", err)
 		}
 	}
+}
+
+func openAndClose(t *testing.T, db string) (*Store, error) {
+	s, err := Open(t.Context(), Config{ConnString: db, Node: "a"})
+	if err == nil {
+		err = s.Close()
+	}
+	return nil, err
 }
 
 func second(_ *Store, err error) error { return err }

@@ -25,7 +25,7 @@ var migrations embed.FS
 var ErrSchema = errors.New("database schema does not fit this version")
 
 // schemaVersion is the number of the last migration.
-const schemaVersion = 4
+const schemaVersion = 5
 
 // Migrate brings the database's schema to this version's. Several nodes may
 // call it at the same time: one works and the others wait, kept apart by a
@@ -46,7 +46,7 @@ func Migrate(ctx context.Context, connString string) error {
 	}
 	version, err := provider.GetDBVersion(ctx)
 	if err == nil && version > schemaVersion {
-		return newerSchema(version)
+		return checkWith(ctx, connString) // a newer program's, which may be good for this one as well
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("postgres: migrating the schema: %w", err)
@@ -85,15 +85,45 @@ func checkSchema(ctx context.Context, q querier) error {
 	case err != nil:
 		return fmt.Errorf("postgres: reading the schema's version: %w", err)
 	case version > schemaVersion:
-		return newerSchema(version)
+		return stillFits(ctx, q, version)
 	case version < schemaVersion:
 		return fmt.Errorf("postgres: %w: it has version %d and this program needs %d; run lnsd migrate", ErrSchema, version, schemaVersion)
 	}
 	return nil
 }
 
+// stillFits asks a newer schema whether programs of this version may go on with it, as they have to
+// while a cluster is being upgraded node after node.
+func stillFits(ctx context.Context, q querier, version int64) error {
+	var oldest int64
+	err := q.QueryRow(ctx, "select oldest from schema_fits").Scan(&oldest)
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == "42P01" || err == nil && oldest > schemaVersion:
+		return newerSchema(version)
+	case err != nil:
+		return fmt.Errorf("postgres: reading the schema's version: %w", err)
+	}
+	return nil
+}
+
 func newerSchema(version int64) error {
 	return fmt.Errorf("postgres: %w: it has version %d and this program knows %d; run a newer program", ErrSchema, version, schemaVersion)
+}
+
+// checkWith is checkSchema on a connection of its own.
+func checkWith(ctx context.Context, connString string) error {
+	cfg, err := pgx.ParseConfig(connString)
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	c, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("postgres: %w", err)
+	}
+	defer c.Close(ctx)
+	return checkSchema(ctx, c)
 }
 
 // querier is what connections, pools and transactions have in common.

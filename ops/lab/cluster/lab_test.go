@@ -381,7 +381,10 @@ func (l *lab) tables(nodes ...string) {
 
 // hangUp ends all sessions, and expects that the LAC has noticed nothing and
 // that every session is accounted once.
-func (l *lab) hangUp() {
+func (l *lab) hangUp() { l.t.Helper(); l.hangUpLost() }
+
+// hangUpLost is hangUp, and says how many packets were lost.
+func (l *lab) hangUpLost() int {
 	l.t.Helper()
 	fmt.Fprintln(l.stdin, "hangup")
 	l.stdin.Close()
@@ -393,9 +396,16 @@ func (l *lab) hangUp() {
 	l.lacs = nil
 	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
 	must(l.t, err)
-	var report map[string]any
+	var report struct {
+		Lost    int `json:"packets_lost"`
+		Packets struct{ Sent, Duplicate int }
+		Latency struct {
+			Max float64 `json:"max_ms"`
+		}
+	}
 	must(l.t, json.Unmarshal(text, &report))
-	l.t.Logf("lacsim counts %v packets lost", report["packets_lost"])
+	l.t.Logf("lacsim counts %d of %d packets lost, %d answered twice; the slowest answer took %.0f ms",
+		report.Lost, report.Packets.Sent, report.Packets.Duplicate, report.Latency.Max)
 	must(l.t, proc.Await(60*time.Second, 100*time.Millisecond, nil, func() error {
 		c := l.radius.Counts()
 		if c.Sessions != sessions || c.Open != 0 {
@@ -406,4 +416,5 @@ func (l *lab) hangUp() {
 	if c := l.radius.Counts(); c.StopsWithoutStart != 0 || c.RecordsAfterStop != 0 {
 		l.t.Errorf("accounting out of order: %+v", c)
 	}
+	return report.Lost
 }

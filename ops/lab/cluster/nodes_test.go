@@ -130,5 +130,7 @@ func TestMove(t *testing.T) {
 		t.Errorf("in turn, %q sent from %v", turns, service[0])
 	}
 	l.tables("a", "b")
-	l.hangUp()
+	if lost := l.hangUpLost(); lost > 0 {
+		t.Errorf("%d packets were lost by moving", lost)
+	}
 }
