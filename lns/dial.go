@@ -295,7 +295,7 @@ func (m newOutCall) deliver(sh *shard) {
 	s.callFacts().outgoing = true
 	sh.sessions[s.key] = s
 	sh.traceBegin(s)
-	fx := &l2tp.CallEffects{}
+	fx := sh.callStep()
 	s.setup.call.Dial(ocrq, fx)
 	sh.callEffects(s, fx)
 	sh.wheel.set(&s.timer, sh.now+answerTimeout)

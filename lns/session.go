@@ -86,7 +86,7 @@ func (m newCall) deliver(sh *shard) {
 	sh.sessions[s.key] = s
 	sh.traceCall(s, m.m)
 	s.setup.call = l2tp.NewCall(l2tp.RoleLNS, m.id)
-	fx := &l2tp.CallEffects{} // what it sends lives on in a message
+	fx := sh.callStep()
 	s.setup.call.Receive(m.m, nil, fx)
 	sh.callEffects(s, fx)
 	sh.wheel.set(&s.timer, sh.now+dialTimeout)
@@ -115,7 +115,7 @@ func (m callMessage) deliver(sh *shard) {
 	if s.setup == nil {
 		return // an established call takes nothing more; SLI is for LACs
 	}
-	fx := &l2tp.CallEffects{}
+	fx := sh.callStep()
 	s.setup.call.Receive(m.m, nil, fx)
 	if s.peerID == 0 {
 		s.peerID = s.setup.call.PeerID() // of an OCRP
@@ -126,16 +126,24 @@ func (m callMessage) deliver(sh *shard) {
 	}
 }
 
+// callStep are the effects of a step of a call machine, until the next one's.
+func (sh *shard) callStep() *l2tp.CallEffects {
+	sh.callFx.Reset()
+	return &sh.callFx
+}
+
 // callEffects sends what the call machine wants sent and takes its word that a call is over.
 func (sh *shard) callEffects(s *session, fx *l2tp.CallEffects) {
 	if fx.Down {
-		s.result = &fx.Result
+		result := fx.Result
+		s.result = &result
 		sh.end(s, CauseProtocolError, fx.Result.CDN())
 		return
 	}
 	if fx.Send != nil {
-		sh.traceMessage(s, trace.Sent, fx.Send)
-		sh.send(s.facts.shard, toLAC{s.facts, s.peerID, fx.Send})
+		m := *fx.Send // which lives on in another shard, longer than fx
+		sh.traceMessage(s, trace.Sent, &m)
+		sh.send(s.facts.shard, toLAC{s.facts, s.peerID, &m})
 	}
 }
 

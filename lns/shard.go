@@ -59,6 +59,7 @@ type shard struct {
 
 	tfx     l2tp.Effects
 	lfx     *link.Effects
+	callFx  l2tp.CallEffects
 	scratch l2tp.Message
 	spare   batch
 }

@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"time"
@@ -35,7 +36,7 @@ func (s *server) transmit(out []sending) {
 // encode makes the packet of a transmission; none if that cannot be done.
 func (s *server) encode(o *sending) {
 	x, id := o.x, byte(o.id)
-	s.enc.b = make([]byte, 0, 512)
+	s.enc.b = s.enc.b[:0]
 	switch {
 	case x.probe():
 		x.packet = s.enc.statusServer(id, &o.auth)
@@ -49,6 +50,7 @@ func (s *server) encode(o *sending) {
 			s.unsendable(x, err)
 		}
 	}
+	x.packet = bytes.Clone(x.packet) // It is kept for retransmission, no longer than it is.
 	if s.enc.short {
 		s.limits.short.warn(s.log, "attributes were shortened or left out of a RADIUS request", "user", x.user())
 	}
