@@ -4,6 +4,9 @@
 // breakers decide which of the two lives. A simulator puts a PPP client behind the calls; tunnel
 // switching puts sessions of other tunnels there.
 //
+// Tunnels whose configuration offers failover are recovered by RFC 4951, whichever end has
+// failed (failover.go).
+//
 // An Engine is a step machine: it owns many tunnels and their calls, takes
 // datagrams and the time, and gives datagrams to an Output. It has no clock,
 // sockets or goroutine; one goroutine at a time may use it. Loop drives one

@@ -66,6 +66,7 @@ type Stats struct {
 	// from another address than the tunnel's peer; Dropped were refused by the control connection; Late
 	// were data messages that came twice, or after their turn.
 	Malformed, NoTunnel, NoSession, Stranger, Dropped, Late uint64
+	Failovers                                               FailoverStats
 }
 
 // Engine owns tunnels and calls.
@@ -80,6 +81,7 @@ type Engine struct {
 	spare   []*effects
 	serve   *l2tp.TunnelConfig // of tunnels that LNSs open; nil answers none
 	stats   Stats
+	rounds  uint64 // recovery tunnels made so far
 }
 
 // effects is what one step needs; steps nest when a Handler calls back.
@@ -184,6 +186,10 @@ func (e *Engine) settle(now time.Duration, t *Tunnel, fx *effects) {
 }
 
 func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
+	if t.recovers != nil {
+		e.recoveryEvent(now, t, ev)
+		return
+	}
 	switch ev.Kind {
 	case l2tp.EventUp:
 		e.handler.TunnelUp(now, t)
@@ -196,6 +202,12 @@ func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 			return
 		case l2tp.MessageOCRQ:
 			e.asked(now, t, &ev.Message)
+			return
+		case l2tp.MessageFSQ:
+			e.queried(now, t, &ev.Message)
+			return
+		case l2tp.MessageFSR:
+			e.responded(now, t, &ev.Message)
 			return
 		}
 		if c := t.call(ev.SessionID); c != nil {

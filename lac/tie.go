@@ -18,9 +18,12 @@ func (e *Engine) sccrq(now time.Duration, sock uint16, from netip.AddrPort, payl
 		e.input(now, t, datagram)
 		return
 	}
+	if e.recoverySCCRQ(now, sock, from, payload, datagram) {
+		return
+	}
 	found := false
 	for _, t := range e.tunnels {
-		if t == nil || t.sock != sock || t.peer != from {
+		if t == nil || t.recovers != nil || t.sock != sock || t.peer != from {
 			continue
 		}
 		fx := e.take()

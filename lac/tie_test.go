@@ -42,9 +42,12 @@ func (o *opener) TunnelDown(_ time.Duration, _ *lac.Tunnel, e lac.End) {
 	o.downs = append(o.downs, e)
 }
 
-// run lets time pass; lose says what is lost on the way.
-func runOpeners(d time.Duration, lose func() bool, ends ...*opener) {
-	for now := time.Duration(0); now < d; now += 10 * time.Millisecond {
+// runOpeners lets time pass; lose says what is lost on the way.
+func runOpeners(d time.Duration, lose func() bool, ends ...*opener) { runFrom(0, d, lose, ends...) }
+
+// runFrom is runOpeners for a later time; it returns the time that it came to.
+func runFrom(from, d time.Duration, lose func() bool, ends ...*opener) time.Duration {
+	for now := from; now < from+d; now += 10 * time.Millisecond {
 		for i, o := range ends {
 			o.engine.Advance(now)
 			for _, b := range o.out {
@@ -55,6 +58,7 @@ func runOpeners(d time.Duration, lose func() bool, ends ...*opener) {
 			o.out = nil
 		}
 	}
+	return from + d
 }
 
 // TestTieBreaker opens tunnels from both ends at once: RFC 2661 section 4.4.3.

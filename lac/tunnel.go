@@ -27,6 +27,12 @@ type Tunnel struct {
 	stopped bool // a StopCCN of ours is what ended it
 	peerEnd bool // a StopCCN of the peer is
 	closed  bool
+	// failed is set while the tunnel waits for its recovery; what follows in recovery tunnels.
+	failed    *failed
+	recovers  *Tunnel
+	round     uint64
+	stopAt    time.Duration
+	suggested l2tp.SuggestedSequence
 }
 
 // Open begins a tunnel from socket sock to the LNS at peer. cfg may be shared; it
@@ -57,7 +63,7 @@ func (e *Engine) Stop(now time.Duration, t *Tunnel, r l2tp.Result) {
 
 func (e *Engine) tunnelDown(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 	t.down = true
-	t.stopped = ev.Local && ev.Reason != l2tp.ReasonTimeout && ev.Reason != l2tp.ReasonTie
+	t.stopped = ev.Local && ev.Reason != l2tp.ReasonTimeout && ev.Reason != l2tp.ReasonTie && ev.Reason != l2tp.ReasonRecovery
 	t.peerEnd = !ev.Local && ev.Reason != l2tp.ReasonTimeout
 	end := End{Local: ev.Local && ev.Reason == l2tp.ReasonLocal, Tunnel: true, Reason: ev.Reason, Result: ev.Result, Err: ev.Err}
 	for _, c := range t.calls {
@@ -71,6 +77,10 @@ func (e *Engine) tunnelDown(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 
 // schedule sets the tunnel's timer, or forgets a tunnel that is done.
 func (e *Engine) schedule(now time.Duration, t *Tunnel) {
+	if t.recovers != nil {
+		e.scheduleRecovery(t)
+		return
+	}
 	unacked := t.l2tp.Unacked()
 	e.unacked += unacked - t.unacked
 	t.unacked = unacked
@@ -79,7 +89,7 @@ func (e *Engine) schedule(now time.Duration, t *Tunnel) {
 		e.handler.TunnelClosed(now, t, t.l2tp.Unacked() == 0 && (t.stopped || t.peerEnd))
 	}
 	if !t.l2tp.Done() {
-		e.wheel.Set(&t.timer, t.l2tp.Deadline(), t)
+		e.wheel.Set(&t.timer, min(t.l2tp.Deadline(), t.failed.deadline()), t)
 		return
 	}
 	if id := t.l2tp.LocalID(); e.tunnels[id] == t {
@@ -94,6 +104,15 @@ func (e *Engine) schedule(now time.Duration, t *Tunnel) {
 
 // Expire is for the Engine's timer wheel.
 func (t *Tunnel) Expire(now time.Duration, _ *wheel.Timer) {
+	switch {
+	case t.failed.deadline() <= now:
+		t.engine.openRecovery(now, t)
+		return
+	case t.recovers != nil && t.stopAt <= now:
+		t.stopAt = l2tp.Never
+		t.engine.Stop(now, t, l2tp.Result{Code: l2tp.StopGeneral})
+		return
+	}
 	fx := t.engine.take()
 	t.l2tp.Tick(now, &fx.tunnel)
 	t.engine.settle(now, t, fx)

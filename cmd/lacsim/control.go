@@ -205,11 +205,15 @@ func (c *controller) command(line string) {
 			w.post(func(now time.Duration) { w.morePackets(now); w.publish(); close(done) })
 			<-done
 		}
+	case "fail":
+		for _, w := range c.workers {
+			w.post(w.fail)
+		}
 	case "hangup":
 		c.hangup("asked on stdin")
 	case "":
 	default:
-		fmt.Fprintf(c.stderr, "lacsim: %q is no command; want status, packets or hangup\n", line)
+		fmt.Fprintf(c.stderr, "lacsim: %q is no command; want status, packets, fail or hangup\n", line)
 	}
 }
 

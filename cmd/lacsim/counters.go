@@ -2,6 +2,8 @@ package main
 
 import (
 	"maps"
+
+	"culvert/lac"
 )
 
 // counters are what a worker counts. The worker alone writes its own; the
@@ -13,9 +15,10 @@ type counters struct {
 	Wire     wireCounters    `json:"wire"`
 	// Failures are calls that did not come up, EndedByLNS sessions that the LNS ended once they were up, and
 	// TunnelFailures tunnels that did not open, or ended unasked, or unclean, by cause.
-	Failures       causes `json:"failures"`
-	EndedByLNS     causes `json:"ended_by_lns"`
-	TunnelFailures causes `json:"tunnel_failures"`
+	Failovers      lac.FailoverStats `json:"failovers"`
+	Failures       causes            `json:"failures"`
+	EndedByLNS     causes            `json:"ended_by_lns"`
+	TunnelFailures causes            `json:"tunnel_failures"`
 }
 
 type tunnelCounters struct {
@@ -98,6 +101,8 @@ func (c *counters) add(o *counters) {
 	w, x := &c.Wire, &o.Wire
 	w.Received, w.Sent, w.SendDropped = w.Received+x.Received, w.Sent+x.Sent, w.SendDropped+x.SendDropped
 	w.Dropped, w.Malformed, w.Retransmissions = w.Dropped+x.Dropped, w.Malformed+x.Malformed, w.Retransmissions+x.Retransmissions
+	f, g := &c.Failovers, &o.Failovers
+	f.Recovered, f.Failed, f.Remote, f.Cleared = f.Recovered+g.Recovered, f.Failed+g.Failed, f.Remote+g.Remote, f.Cleared+g.Cleared
 	for _, m := range []struct {
 		to   *causes
 		from causes

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"culvert/lac"
@@ -101,6 +103,8 @@ func (s *session) callCause(end lac.End) string {
 	switch {
 	case end.Tunnel:
 		return "tunnel: " + tunnelCause(end)
+	case errors.Is(end.Err, lac.ErrUnknownCall) || errors.Is(end.Err, lac.ErrNotEstablished):
+		return "failover: " + strings.TrimPrefix(end.Err.Error(), "lac: ")
 	case end.Err != nil:
 		return "bad message: " + end.Err.Error()
 	}

@@ -35,6 +35,8 @@ type runCmd struct {
 	HostName  string        `default:"lac%d" help:"Host Name of a tunnel, a template of its number."`
 	Window    uint16        `default:"128" help:"Receive window offered to the LNS."`
 	Hello     time.Duration `default:"60s" help:"Silence before a HELLO; 0 sends none."`
+	Failover  bool          `help:"Offer failover (RFC 4951), and answer an LNS that recovers a tunnel; 'fail' on --stdin has these LACs fail."`
+	Recovery  time.Duration `name:"recovery-time" default:"60s" help:"How long an LNS is asked to wait for the recovery of a tunnel that failed here."`
 	Calling   string        `name:"calling-number" default:"%010d" help:"Calling Number, a template of the session's number; empty: none."`
 	Called    string        `name:"called-number" help:"Called Number; empty: none."`
 	TxSpeed   uint32        `default:"100000000" help:"Connect speed to the subscriber in bit/s."`
@@ -55,7 +57,7 @@ type runCmd struct {
 	JSON       string        `name:"json" placeholder:"FILE" help:"Write the report as JSON; - is stdout."`
 	Ready      string        `name:"ready-file" placeholder:"FILE" help:"Write the counters as JSON to FILE when every session has been dialled and all packets answered or lost."`
 	AllowEnded bool          `name:"allow-ended" help:"Sessions and tunnels that the LNS ends are no failure."`
-	Stdin      bool          `help:"Take commands from stdin, a line each: status, packets, hangup. Its end hangs up."`
+	Stdin      bool          `help:"Take commands from stdin, a line each: status, packets, fail (lose every tunnel's control channel, and recover it by RFC 4951), hangup. Its end hangs up."`
 	CPUProfile string        `name:"cpuprofile" placeholder:"FILE" help:"Write a CPU profile."`
 	Quiet      bool          `short:"q" help:"No progress on stderr."`
 	Interval   time.Duration `default:"1s" help:"Time between progress lines."`

@@ -86,6 +86,7 @@ func (o *runCmd) checkNumbers() error {
 	bad(o.Window < 1, "--window: want 1 or more")
 	bad(o.SetupTimeout <= 0 || o.Wait <= 0 || o.Interval <= 0, "--setup-timeout, --wait and --interval: want more than 0")
 	bad(o.Hold < 0 || o.Duration < 0 || o.RedialDelay < 0 || o.Hello < 0 || o.LineDelay < 0, "a time cannot be negative")
+	bad(o.Recovery < 0 || o.Recovery > time.Hour, "--recovery-time %v: want 0 to 1h", o.Recovery)
 	bad(o.Redial && o.Duration == 0 && !o.Stay, "--redial has no end: give --duration or --stay too")
 	bad(o.Hold > 0 && o.Stay, "--hold and --stay contradict each other")
 	return errors.Join(errs...)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"culvert/lac"
 )
 
 // report is the outcome of a run.
@@ -104,6 +106,9 @@ func (r *report) print(w io.Writer) {
 		line("packets", "%d sent, %d answered, %d lost (%.3f %%), %d twice, %d changed, %d misrouted",
 			p.Sent, p.Answered, r.Lost, 100*float64(r.Lost)/float64(p.Sent), p.Duplicate, p.Corrupt, p.Misrouted)
 		line("latency", "%s", r.Latency)
+	}
+	if f := r.Failovers; f != (lac.FailoverStats{}) {
+		line("failover", "%d tunnels recovered after a failure of these LACs, %d by their LNS, %d not; %d calls cleared", f.Recovered, f.Remote, f.Failed, f.Cleared)
 	}
 	x := &r.Wire
 	line("wire", "%d datagrams in, %d out, %d retransmissions, %d malformed, %d dropped, %d refused by the kernel",

@@ -43,6 +43,9 @@ func (t *tunnel) open(now time.Duration) {
 		HostName: w.plan.hostName.text(t.number), VendorName: "Culvert lacsim", Secret: []byte(o.Secret), Rand: rand.Reader,
 		Control: l2tp.ControlConfig{Window: o.Window, Hello: o.Hello},
 	}
+	if o.Failover {
+		cfg.Failover = l2tp.Failover{Control: true, Data: true, RecoveryTime: o.Recovery}
+	}
 	t.opened, t.state = now, tunnelOpening
 	w.live++
 	t.opens(true)
@@ -229,4 +232,13 @@ func tunnelCause(end lac.End) string {
 		return "StopCCN " + codes(end.Result) + end.Result.StopCCN()
 	}
 	return end.Reason.String()
+}
+
+// fail has every tunnel that is up fail and recover; those that cannot live on as they are.
+func (w *worker) fail(now time.Duration) {
+	for i := range w.tunnels {
+		if t := &w.tunnels[i]; t.state == tunnelUp {
+			_ = w.engine.Fail(now, t.lac)
+		}
+	}
 }

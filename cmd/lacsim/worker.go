@@ -172,6 +172,7 @@ func (w *worker) publish() {
 	s, e := w.group.Stats(), w.engine.Stats()
 	c := &w.count.Wire
 	c.Received, c.Sent, c.SendDropped = s.Received, s.Sent, s.SendDropped
+	w.count.Failovers = e.Failovers
 	c.Dropped = s.Truncated + e.NoTunnel + e.NoSession + e.Stranger + e.Dropped + e.Late
 	c.Malformed = e.Malformed
 	w.mu.Lock()

@@ -30,6 +30,8 @@ type Config struct {
 	Terminate bool
 	// Mangle may change an answered packet, and drops it when it returns nil.
 	Mangle func(packet []byte) []byte
+	// Failover is offered to LACs that offer it (RFC 4951).
+	Failover l2tp.Failover
 	// Sequenced numbers the data messages sent, which makes a LAC number its own.
 	Sequenced bool
 }
@@ -71,6 +73,7 @@ type tunnel struct {
 	peerID   uint16
 	sessions map[uint16]*session
 	lastID   uint16
+	recovery
 }
 
 // New makes an LNS without tunnels.
@@ -82,7 +85,7 @@ func New(cfg Config) *LNS {
 func (l *LNS) Tunnels() int {
 	n := 0
 	for _, t := range l.tunnels {
-		if t.l2tp.State() == l2tp.TunnelEstablished {
+		if t.l2tp.State() == l2tp.TunnelEstablished && t.old == nil {
 			n++
 		}
 	}
@@ -132,9 +135,18 @@ func (l *LNS) tunnelOf(from netip.AddrPort, body []byte) *tunnel {
 			return t
 		}
 	}
+	if m.Has(l2tp.AVPTunnelRecovery) {
+		return l.remote(from, &m)
+	}
+	return l.newTunnel(l2tp.RoleLNS, from, m.AssignedTunnelID)
+}
+
+func (l *LNS) newTunnel(role l2tp.Role, peer netip.AddrPort, peerID uint16) *tunnel {
 	l.lastID++
-	cfg := &l2tp.TunnelConfig{HostName: "lns", Secret: []byte(l.Secret), Rand: reader{l.rnd}, Control: l2tp.ControlConfig{Window: l.Window}}
-	t := &tunnel{l2tp: l2tp.NewTunnel(l2tp.RoleLNS, l.lastID, cfg), peer: from, peerID: m.AssignedTunnelID, sessions: map[uint16]*session{}}
+	cfg := &l2tp.TunnelConfig{
+		HostName: "lns", Secret: []byte(l.Secret), Rand: reader{l.rnd}, Failover: l.Failover, Control: l2tp.ControlConfig{Window: l.Window},
+	}
+	t := &tunnel{l2tp: l2tp.NewTunnel(role, l.lastID, cfg), peer: peer, peerID: peerID, sessions: map[uint16]*session{}}
 	l.tunnels[l.lastID] = t
 	return t
 }
@@ -153,6 +165,10 @@ func (r reader) Read(b []byte) (int, error) {
 func (l *LNS) settle(now time.Duration, t *tunnel) {
 	for i := 0; i < len(l.fx.Events); i++ {
 		ev := l.fx.Events[i]
+		if t.old != nil {
+			l.recoveryEvent(now, t, &ev)
+			continue
+		}
 		switch ev.Kind {
 		case l2tp.EventDown:
 			for _, s := range t.sessions {
@@ -183,6 +199,10 @@ func (l *LNS) message(now time.Duration, t *tunnel, id uint16, m *l2tp.Message) 
 	s := t.sessions[id]
 	if l.Heard != nil && (m.Type == l2tp.MessageWEN || m.Type == l2tp.MessageCSUN) {
 		l.Heard(id, m)
+	}
+	if m.Type == l2tp.MessageFSQ || m.Type == l2tp.MessageFSR {
+		l.states(now, t, m)
+		return
 	}
 	if m.Type == l2tp.MessageICRQ {
 		t.lastID++

@@ -56,11 +56,13 @@ const (
 	ReasonProtocol                   // a message that is malformed or out of place
 	ReasonOverflow                   // the send queue is full: the peer acknowledges too slowly
 	ReasonTie                        // the peer's SCCRQ crossed ours and won (Tunnel.Collide)
+	ReasonRecovery                   // its recovery failed (Tunnel.Abandon, RFC 4951)
 )
 
 var reasonNames = [...]string{
 	ReasonLocal: "local", ReasonPeer: "peer", ReasonTimeout: "timeout", ReasonAuth: "authentication",
 	ReasonVersion: "version", ReasonProtocol: "protocol error", ReasonOverflow: "send queue full", ReasonTie: "tie breaker",
+	ReasonRecovery: "recovery failed",
 }
 
 // String returns the reason in a word or two.

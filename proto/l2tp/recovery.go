@@ -118,3 +118,14 @@ func (c *Control) reset(now time.Duration, ns, nr uint16, fx *Effects) {
 	c.StartHello(now)
 	c.transmit(now, fx)
 }
+
+// Abandon ends a tunnel without a word to the peer, as RFC 4951 section 3.2.1 has it for an old tunnel whose
+// recovery has failed, and for a recovery tunnel that another one has overtaken: EventDown
+// with ReasonRecovery, and Done. A tunnel that is down already stays as it is.
+func (t *Tunnel) Abandon(fx *Effects) {
+	if t.state == TunnelStopping {
+		return
+	}
+	t.state = TunnelStopping
+	t.discard(cause{reason: ReasonRecovery, local: true}, fx)
+}

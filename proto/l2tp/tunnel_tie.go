@@ -75,12 +75,12 @@ func (t *Tunnel) drawTie() error {
 	if t.recovery == nil {
 		t.hand.tie = t.cfg.TieBreaker
 	}
-	for (t.cfg.OneTunnel || t.recovery != nil) && t.hand.tie == 0 {
+	if (t.cfg.OneTunnel || t.recovery != nil) && t.hand.tie == 0 {
 		var b [8]byte
 		if _, err := io.ReadFull(t.cfg.Rand, b[:]); err != nil {
 			return err
 		}
-		t.hand.tie = binary.BigEndian.Uint64(b[:])
+		t.hand.tie = max(1, binary.BigEndian.Uint64(b[:])) // 0 stands for none
 	}
 	return nil
 }
