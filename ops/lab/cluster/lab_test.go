@@ -25,9 +25,6 @@ import (
 const (
 	radiusSecret = "radius secret"
 	password     = "subscriber's password"
-	tunnels      = 4
-	each         = 20
-	sessions     = tunnels * each
 	lease        = 3 * time.Second
 	// takeover is how long an address may be silent: 1.2 leases without a
 	// renewal, at most half a lease of promises, what asking takes, and loading.
@@ -78,7 +75,13 @@ type lab struct {
 	stdin  *os.File
 	watch  *watch
 	extra  string // of the nodes' configuration, of section database
+	// What dial brings up: sessions, in tunnels, to the addresses of lns, with so many pings a second.
+	tunnels, each int
+	lns           []netip.Addr
+	rate          string
 }
+
+func (l *lab) sessions() int { return l.tunnels * l.each }
 
 // node is an lnsd.
 type node struct {
@@ -97,7 +100,7 @@ lacs: [{name: lab, prefixes: [10.1.0.0/24], hello: 5s}]
 radius:
   auth: {servers: [{name: auth, address: "10.4.%[4]d.254:1812", secret: %[5]s, timeout: 500ms, retries: 1, dead_time: 1s}]}
   acct: {servers: [{name: acct, address: "10.4.%[4]d.254:1813", secret: %[5]s, timeout: 500ms, retries: 1, dead_time: 1s}]}
-pools: [{name: main, ranges: [100.64.%[4]d.0/24]}]
+pools: [{name: main, ranges: [100.6%[4]d.1.0-100.6%[4]d.255.255]}]
 journal: {dir: %[6]s/journal-%[1]s}
 database: {url: "%[7]s", migrate: true%[8]s}
 cluster: {address: "10.2.0.%[4]d:9108", interface: eth0, prefer: ["%[9]v:1701"], lease: %[10]v}
@@ -116,7 +119,8 @@ func newLab(t *testing.T, db *pgtest.Server, extra string, backends ...*pgtest.S
 	dir, err := os.MkdirTemp("", "c") // a short path, for sockets
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l := &lab{t: t, dir: dir, db: db, nodes: map[string]*node{}, extra: extra}
+	l := &lab{t: t, dir: dir, db: db, nodes: map[string]*node{}, extra: extra,
+		tunnels: 4, each: 20, lns: service[:], rate: "5"}
 	l.network()
 	l.dbURL = db.NewDatabase(t)
 	l.radius, err = radtest.New(radtest.Config{Secret: []byte(radiusSecret), AnyPassword: password,
@@ -318,13 +322,13 @@ func (l *lab) dial() {
 	defer r.Close()
 	l.stdin = w
 	l.lacs, err = proc.Start(l.dir, "lacsim", r, "ip", "netns", "exec", "lac", filepath.Join(bin, "lacsim"), "run",
-		"--lns", service[0].String()+","+service[1].String(), "--lacs", fmt.Sprint(tunnels), "--sessions", fmt.Sprint(each),
-		"--password", password, "--hello", "5s", "--traffic", "ping", "--packets", "0", "--packet-rate", "5", "--stay", "--stdin", "-q",
+		"--lns", strings.Trim(strings.ReplaceAll(fmt.Sprint(l.lns), " ", ","), "[]"), "--lacs", fmt.Sprint(l.tunnels), "--sessions", fmt.Sprint(l.each),
+		"--password", password, "--hello", "5s", "--traffic", "ping", "--packets", "0", "--packet-rate", l.rate, "--stay", "--stdin", "-q",
 		"--json", filepath.Join(l.dir, "report.json"))
 	must(l.t, err)
-	must(l.t, proc.Await(40*time.Second, 100*time.Millisecond, l.lacs, func() error {
-		if n := len(l.all("a", "b")); n != sessions {
-			return fmt.Errorf("%d sessions are up, want %d", n, sessions)
+	must(l.t, proc.Await(120*time.Second, 100*time.Millisecond, l.lacs, func() error {
+		if n := len(l.all("a", "b")); n != l.sessions() {
+			return fmt.Errorf("%d sessions are up, want %d", n, l.sessions())
 		}
 		return nil
 	}))
@@ -379,12 +383,18 @@ func (l *lab) tables(nodes ...string) {
 	}
 }
 
+// report is what lacsim says at its end.
+type report struct {
+	Lost    int `json:"packets_lost"`
+	Packets struct{ Sent, Answered, Duplicate int }
+	Latency struct {
+		Max float64 `json:"max_ms"`
+	}
+}
+
 // hangUp ends all sessions, and expects that the LAC has noticed nothing and
 // that every session is accounted once.
-func (l *lab) hangUp() { l.t.Helper(); l.hangUpLost() }
-
-// hangUpLost is hangUp, and says how many packets were lost.
-func (l *lab) hangUpLost() int {
+func (l *lab) hangUp() (r report) {
 	l.t.Helper()
 	fmt.Fprintln(l.stdin, "hangup")
 	l.stdin.Close()
@@ -396,25 +406,18 @@ func (l *lab) hangUpLost() int {
 	l.lacs = nil
 	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
 	must(l.t, err)
-	var report struct {
-		Lost    int `json:"packets_lost"`
-		Packets struct{ Sent, Duplicate int }
-		Latency struct {
-			Max float64 `json:"max_ms"`
-		}
-	}
-	must(l.t, json.Unmarshal(text, &report))
+	must(l.t, json.Unmarshal(text, &r))
 	l.t.Logf("lacsim counts %d of %d packets lost, %d answered twice; the slowest answer took %.0f ms",
-		report.Lost, report.Packets.Sent, report.Packets.Duplicate, report.Latency.Max)
+		r.Lost, r.Packets.Sent, r.Packets.Duplicate, r.Latency.Max)
 	must(l.t, proc.Await(60*time.Second, 100*time.Millisecond, nil, func() error {
 		c := l.radius.Counts()
-		if c.Sessions != sessions || c.Open != 0 {
-			return fmt.Errorf("want %d sessions with a Start and a Stop each, have %+v", sessions, c)
+		if c.Sessions != l.sessions() || c.Open != 0 {
+			return fmt.Errorf("want %d sessions with a Start and a Stop each, have %+v", l.sessions(), c)
 		}
 		return nil
 	}))
 	if c := l.radius.Counts(); c.StopsWithoutStart != 0 || c.RecordsAfterStop != 0 {
 		l.t.Errorf("accounting out of order: %+v", c)
 	}
-	return report.Lost
+	return r
 }

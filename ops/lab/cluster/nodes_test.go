@@ -130,7 +130,9 @@ func TestMove(t *testing.T) {
 		t.Errorf("in turn, %q sent from %v", turns, service[0])
 	}
 	l.tables("a", "b")
-	if lost := l.hangUpLost(); lost > 0 {
-		t.Errorf("%d packets were lost by moving", lost)
+	r := l.hangUp()
+	if r.Lost > 0 {
+		t.Errorf("%d packets were lost by moving", r.Lost)
 	}
+	l.octets(r, 0)
 }

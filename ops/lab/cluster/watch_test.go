@@ -30,6 +30,8 @@ type sight struct {
 	from netip.Addr
 	// arp says that it is an ARP packet with the address as sender, else L2TP.
 	arp bool
+	// session has the LAC's tunnel and session ids of a data message, else 0.
+	session uint32
 }
 
 // startWatch listens on the bridge's ports of the nodes until the test ends.
@@ -45,6 +47,7 @@ func startWatch(t *testing.T, nodes ...string) *watch {
 		must(t, err)
 		must(t, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: dev.Index}))
 		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1))
+		must(t, unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
 		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20))
 		must(t, unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}))
 		fds = append(fds, fd)
@@ -64,7 +67,7 @@ func startWatch(t *testing.T, nodes ...string) *watch {
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
 func (w *watch) read(fd int, node string) {
-	b, oob := make([]byte, 2048), make([]byte, 256)
+	b, oob := make([]byte, 1<<17), make([]byte, 256)
 	for {
 		n, o, _, from, err := unix.Recvmsg(fd, b, oob, 0)
 		if errors.Is(err, unix.EBADF) {
@@ -74,12 +77,16 @@ func (w *watch) read(fd int, node string) {
 		if err != nil || !ok || ll.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		if s, ok := parse(b[:n]); ok {
-			s.node, s.at = node, stamp(oob[:o])
-			w.mu.Lock()
-			w.seen = append(w.seen, s)
-			w.mu.Unlock()
+		if n < vnetHeader {
+			continue
 		}
+		at := stamp(oob[:o])
+		w.mu.Lock()
+		for _, s := range parse(b[vnetHeader:n], int(binary.NativeEndian.Uint16(b[4:]))) {
+			s.node, s.at = node, at
+			w.seen = append(w.seen, s)
+		}
+		w.mu.Unlock()
 	}
 }
 
@@ -95,24 +102,79 @@ func stamp(oob []byte) time.Time {
 	return time.Now()
 }
 
-// parse tells whether a frame speaks for a service address.
-func parse(b []byte) (s sight, ok bool) {
+// vnetHeader is the size of struct virtio_net_hdr, which is before each frame.
+const vnetHeader = 10
+
+// parse tells what a frame says for a service address. Datagrams that the kernel has not cut apart yet have a
+// size, but for the last, of segment.
+func parse(b []byte, segment int) []sight {
 	if len(b) < 34 {
-		return s, false
+		return nil
 	}
 	switch binary.BigEndian.Uint16(b[12:]) {
 	case unix.ETH_P_ARP:
 		if len(b) < 42 {
-			return s, false
+			return nil
 		}
-		s.from, s.arp = netip.AddrFrom4([4]byte(b[28:32])), true
+		s := sight{from: netip.AddrFrom4([4]byte(b[28:32])), arp: true}
+		return slices.DeleteFunc([]sight{s}, foreign)
 	case unix.ETH_P_IP:
 		if b[23] != unix.IPPROTO_UDP {
-			return s, false
+			return nil
 		}
-		s.from = netip.AddrFrom4([4]byte(b[26:30]))
+	default:
+		return nil
 	}
-	return s, slices.Contains(service[:], s.from)
+	from, payload := netip.AddrFrom4([4]byte(b[26:30])), b[min(len(b), 14+int(b[14]&0xf)*4+8):]
+	if segment == 0 {
+		segment = len(payload)
+	}
+	var list []sight
+	for part := range slices.Chunk(payload, max(1, segment)) {
+		list = append(list, sight{from: from, session: dataSession(part)})
+	}
+	return slices.DeleteFunc(list, foreign)
+}
+
+func foreign(s sight) bool { return !slices.Contains(service[:], s.from) }
+
+// dataSession gives the ids of an L2TP data message (RFC 2661 section 3.1), 0 for anything else.
+func dataSession(b []byte) uint32 {
+	at := 2
+	if len(b) > 0 && b[0]&0x40 != 0 {
+		at = 4
+	}
+	if len(b) < at+4 || b[0]&0x80 != 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(b[at:])
+}
+
+// serving gives how long after a moment a node has sent the first packet of any session from an address,
+// and the first packet of the last of n sessions; zero while there are fewer.
+func (w *watch) serving(node string, from netip.Addr, since time.Time, n int) (first, all time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	seen := map[uint32]bool{}
+	for _, s := range w.seen {
+		if s.node != node || s.from != from || s.session == 0 || s.at.Before(since) || seen[s.session] {
+			continue
+		}
+		if seen[s.session] = true; len(seen) == 1 {
+			first = s.at.Sub(since)
+		}
+		if len(seen) == n {
+			return first, s.at.Sub(since)
+		}
+	}
+	return first, 0
+}
+
+// forget forgets what was seen so far.
+func (w *watch) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = nil
 }
 
 // turns gives who has sent L2TP from an address since a moment, in turn: "a b"
