@@ -57,6 +57,9 @@ func (d *daemon) startCluster() error {
 	var done sync.WaitGroup
 	done.Go(func() { d.keepPools(ctx) })
 	done.Go(func() { d.takeEntries(ctx) })
+	if d.set.file.Cluster.Counters > 0 {
+		done.Go(func() { d.keepCounts(ctx, time.Duration(d.set.file.Cluster.Counters)) })
+	}
 	d.onAbort(func() { cancel(); done.Wait() })
 	return nil
 }
@@ -276,6 +279,9 @@ type clusterSection struct {
 	Prefer []text[netip.AddrPort] `yaml:"prefer"`
 	// Lease is how long the node may be silent before another takes over.
 	Lease span `yaml:"lease"`
+	// Counters is how often the database gets what sessions have counted, for the node that takes
+	// them over; 0 is never: then what was counted since a session's last accounting record is lost with its node.
+	Counters span `yaml:"counters"`
 }
 
 // cluster checks the section; nil where there is none.
@@ -317,6 +323,9 @@ func (b *builder) cluster(node string, c *clusterSection, listen []netip.AddrPor
 		if !slices.Contains(listen, a) {
 			b.bad(fmt.Sprintf("$.cluster.prefer[%d]", i), "%v is not in l2tp.listen, which has the service addresses of the whole cluster", a)
 		}
+	}
+	if d := time.Duration(c.Counters); d != 0 && (d < time.Second || d > time.Hour) {
+		b.bad("$.cluster.counters", "%v is neither 0 nor between 1s and 1h", d)
 	}
 	if d := out.Lease; d < time.Second || d > 5*time.Minute {
 		b.bad("$.cluster.lease", "%v is not between 1s and 5m", d)

@@ -222,7 +222,7 @@ func defaults() fileConfig {
 		Plane:      planeSection{Mode: "userspace", Device: "culvert0"},
 		Subscriber: subscriberSection{Interim: span(10 * time.Minute)},
 		Database:   databaseSection{Durability: "node", MaxWait: span(time.Second), History: span(90 * 24 * time.Hour)},
-		Cluster:    clusterSection{Lease: span(machine.DefaultLease)},
+		Cluster:    clusterSection{Lease: span(machine.DefaultLease), Counters: span(10 * time.Second)},
 		Journal:    journalSection{Dir: "/var/lib/culvert/journal"},
 		API:        apiSection{Socket: "/run/culvert/lnsd.sock", HTTP: "127.0.0.1:9107"},
 		Log:        logSection{Level: "info", Format: "text"},

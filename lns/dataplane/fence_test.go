@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 )
@@ -128,3 +129,64 @@ func BenchmarkFence(b *testing.B) {
 type discard struct{ Transport }
 
 func (*discard) Send(_ int, batch []Datagram) int { return len(batch) }
+
+// TestMover injects what has come to another node, and adds what that one has counted.
+func TestMover(t *testing.T) {
+	f := NewFence(1)
+	f.now = func() time.Duration { return time.Hour }
+	f.Set(0, Unfenced)
+	got := 0
+	inner := &loop{}
+	p, err := New(Config{Transport: &listening{inner}, Core: nowhere{}, Listen: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1701")}, Fence: f, Shards: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Start(handlerFunc(func(_ int, batch []Datagram) { got += len(batch) })); err != nil {
+		t.Fatal(err)
+	}
+	peer := netip.MustParseAddrPort("192.0.2.9:1701")
+	k := Key{Tunnel: 1, Session: 2}
+	if err := p.Add([]Session{{Key: k, Peer: peer, Address: netip.MustParseAddr("100.64.0.1"), Counted: Counters{InOctets: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	m := p.(Mover)
+	control := []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0}
+	ip := append([]byte{0, 2, 0, 1, 0, 2, 0, 0x21}, make([]byte, 20)...)
+	ip[8], ip[11] = 0x45, 20                           // version and header, total length
+	copy(ip[8+10:], []byte{0x56, 0xaa, 100, 64, 0, 1}) // checksum, source
+	m.Inject([]Datagram{{Peer: peer, B: control}, {Peer: peer, B: ip}})
+	m.More([]Counted{{k, Counters{InOctets: 10, OutPackets: 3, Spoofed: 1}}, {Key{Tunnel: 9}, Counters{InOctets: 7}}})
+	var list []Counted
+	m.Counts(func(c Counted) { list = append(list, c) })
+	want := Counted{k, Counters{InOctets: 31, InPackets: 1, OutPackets: 3, Spoofed: 1}}
+	if got != 1 || len(list) != 1 || list[0] != want {
+		t.Errorf("%d handed up; %+v, want %+v", got, list, want)
+	}
+	f.Set(0, 0)
+	m.Inject([]Datagram{{Peer: peer, B: control}})
+	if got != 1 || p.Stats().Fenced != 1 {
+		t.Errorf("what is injected passes a closed fence: %d, %+v", got, p.Stats())
+	}
+}
+
+type listening struct{ *loop }
+
+func (*listening) Listeners() []netip.AddrPort {
+	return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1701")}
+}
+func (*listening) Overrun() uint64 { return 0 }
+func (*listening) Close() error    { return nil }
+
+// nowhere is a Core that takes everything.
+type nowhere struct{}
+
+func (nowhere) Queues() int                             { return 1 }
+func (nowhere) Read(int, []byte, []Packet) (int, error) { return 0, os.ErrClosed }
+func (nowhere) Write(_ int, batch []Packet) int         { return len(batch) }
+func (nowhere) Route(_, _ []netip.Prefix) error         { return nil }
+func (nowhere) Close() error                            { return nil }
+
+type handlerFunc func(int, []Datagram)
+
+func (f handlerFunc) Datagrams(shard int, batch []Datagram) { f(shard, batch) }

@@ -9,6 +9,8 @@ type Mover interface {
 	// More adds to the counters of sessions what another node has counted of them; those
 	// that are not known are left out.
 	More([]Counted)
+	// Counts gives f the counters of all sessions, while they go on counting.
+	Counts(f func(Counted))
 }
 
 // Counted is what a session has counted.
@@ -36,6 +38,20 @@ func (p *userspace) More(list []Counted) {
 			s.count.add(&list[i].Counters)
 		}
 	}
+}
+
+// Counts implements Mover. A session that comes or goes meanwhile may be left out.
+func (p *userspace) Counts(f func(Counted)) {
+	slots := *p.sessions.slots.Load()
+	for i := range slots {
+		if s := slots[i].session.Load(); s != nil {
+			f(Counted{Key: unpack(s.key), Counters: s.count.get()})
+		}
+	}
+}
+
+func unpack(key uint64) Key {
+	return Key{Listener: uint16(key >> 32), Tunnel: uint16(key >> 16), Session: uint16(key)}
 }
 
 // add counts what has been counted elsewhere.

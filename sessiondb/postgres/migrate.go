@@ -25,7 +25,7 @@ var migrations embed.FS
 var ErrSchema = errors.New("database schema does not fit this version")
 
 // schemaVersion is the number of the last migration.
-const schemaVersion = 5
+const schemaVersion = 6
 
 // Migrate brings the database's schema to this version's. Several nodes may
 // call it at the same time: one works and the others wait, kept apart by a

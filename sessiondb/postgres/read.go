@@ -50,9 +50,9 @@ func (s *Store) Sessions(ctx context.Context) iter.Seq2[sessiondb.Session, error
 	return read(ctx, s, selectSessions+"where node = $1"+orderSessions, []any{escape(s.node)}, scanSession)
 }
 
-// SessionsAt yields the sessions of one local address, whosever they are.
+// SessionsAt yields the sessions of one local address, whosever they are, with the latest of their counters.
 func (s *Store) SessionsAt(ctx context.Context, local netip.AddrPort) iter.Seq2[sessiondb.Session, error] {
-	return read(ctx, s, selectSessions+"where local_address = $1 and local_port = $2"+orderSessions,
+	return read(ctx, s, selectSessionsCounted+"where local_address = $1 and local_port = $2"+orderSessions,
 		[]any{local.Addr(), int32(local.Port())}, scanSession)
 }
 
@@ -61,6 +61,14 @@ select local_address, local_port, tunnel_id, session_id, node, peer_id, acct_ses
 	lac_address, coalesce(lac_port, 0), calling_station, called_station, call_serial, address, routes, started_at, state,
 	in_octets, out_octets, in_packets, out_packets, updated_at
 from sessions `
+
+// selectSessionsCounted is selectSessions with what Count has kept.
+const selectSessionsCounted = `
+select local_address, local_port, tunnel_id, session_id, s.node, peer_id, acct_session_id, user_name, profile,
+	lac_address, coalesce(lac_port, 0), calling_station, called_station, call_serial, address, routes, started_at, state,
+	greatest(s.in_octets, c.in_octets), greatest(s.out_octets, c.out_octets),
+	greatest(s.in_packets, c.in_packets), greatest(s.out_packets, c.out_packets), updated_at
+from sessions s left join session_counters c using (acct_session_id) `
 
 const orderSessions = " order by local_address, local_port, tunnel_id, session_id"
 

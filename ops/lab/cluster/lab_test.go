@@ -103,7 +103,7 @@ radius:
 pools: [{name: main, ranges: [100.6%[4]d.1.0-100.6%[4]d.255.255]}]
 journal: {dir: %[6]s/journal-%[1]s}
 database: {url: "%[7]s", migrate: true%[8]s}
-cluster: {address: "10.2.0.%[4]d:9108", interface: eth0, prefer: ["%[9]v:1701"], lease: %[10]v}
+cluster: {address: "10.2.0.%[4]d:9108", interface: eth0, prefer: ["%[9]v:1701"], lease: %[10]v, counters: 1s}
 api: {socket: %[6]s/%[1]s.sock, http: ""}
 `
 
