@@ -34,8 +34,8 @@ unit: ## all Go tests but the interop suite, with a list of what was skipped and
 interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL, then over IPsec with strongSwan (as root; SUITES=interop leaves IPsec out)
 	@SUITES='$(SUITES)' ops/lab/interop.sh
 
-simulate: ## break simulated LNSs on all cores for MINUTES (1); MUTATIONS=. checks that faults are found
-	@MINUTES='$(MINUTES)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh
+simulate: ## break simulated LNSs on all cores for MINUTES (1), or with SEEDS from FROM on; MUTATIONS=. checks that faults are found
+	@MINUTES='$(MINUTES)' SEEDS='$(SEEDS)' FROM='$(FROM)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh
 
 race: ## the Go tests under the race detector (slow)
 	$(GO) test -race -count=1 $(PKGS)

@@ -162,6 +162,6 @@ type tunnelGone struct {
 func (m tunnelGone) deliver(sh *shard) {
 	if sh.accept.known[m.key] == m.id {
 		delete(sh.accept.known, m.key)
-		sh.accept.ids[m.key.listener].release(m.id)
 	}
+	sh.accept.ids[m.key.listener].release(m.id)
 }

@@ -113,7 +113,7 @@ func (sh *shard) deny(s *session, cause Cause, message, detail string) {
 // granted gives the subscriber what AAA allows: an address first.
 func (sh *shard) granted(s *session, g *aaa.Grant) {
 	said := s.said()
-	if g.User != "" && g.User != s.who.User {
+	if g.User != "" && g.User != s.who.User && s.state != stateUp { // else it keeps the name of its Start
 		who := *s.who
 		who.User = g.User
 		s.who = &who
@@ -121,20 +121,18 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 	if !s.address.IsValid() {
 		addr, err := sh.acquire(s, g)
 		if err != nil {
-			cause := CauseNoAddress
-			switch {
-			case errors.Is(err, errOutdated):
-				cause = CauseReplaced
-			case errors.Is(err, aaa.ErrAddressInUse):
-				cause = CauseAddressInUse
-			}
 			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", s.pool(g), "err", err)...)
-			sh.deny(s, cause, "No address is free", err.Error())
+			sh.deny(s, refused(err), "No address is free", err.Error())
 			return
 		}
 		s.address = addr
 	}
-	s.terms = termsOf(g, said)
+	if err := sh.routed(s, g); err != nil {
+		sh.log.Warn("a subscriber's network is not free", sh.logKeys(s, "err", err)...)
+		sh.deny(s, refused(err), "Your network is in use", err.Error())
+		return
+	}
+	s.terms = termsOf(g, s.who.User, said)
 	net := link.Network{Local: sh.srv.cfg.Subscriber.LocalAddress, Peer: s.address, DNS: g.DNS, NBNS: g.NBNS, MTU: g.MTU}
 	if !net.DNS[0].IsValid() && !net.DNS[1].IsValid() {
 		net.DNS = sh.srv.cfg.Subscriber.DNS

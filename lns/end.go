@@ -91,6 +91,7 @@ func (sh *shard) begin(s *session, cause Cause, detail string) {
 	if s.address.IsValid() {
 		sh.srv.cfg.Addresses.Release(s.address, s.owner)
 	}
+	sh.srv.prefixes.release(s.routes(), s.owner)
 }
 
 // closeAccount takes an established session off the plane and accounts it to its last octet.

@@ -44,6 +44,7 @@ func (m tunnelMoved) deliver(sh *shard) {
 		return
 	}
 	at := f.peer.Load()
+	sh.rekey(t, at.source)
 	sh.bind(t, at.sa)
 	sh.wheel.set(&t.timer, t.t.Deadline())
 	if !t.up {
@@ -59,6 +60,35 @@ func (m tunnelMoved) deliver(sh *shard) {
 		if len(ids) > 0 {
 			sh.send(shard, callsMoved{f, ids})
 		}
+	}
+}
+
+// rekey has the acceptor know a tunnel that the LAC has opened by where the LAC is now. Else a
+// LAC that moves and then begins anew with the ids that it had would get a second tunnel: to the LAC both are
+// one, and what is for subscribers of the first reaches those of the second.
+func (sh *shard) rekey(t *tunnel, to source) {
+	now := t.accept
+	if now.peer = to; now == t.accept || now.peerID == 0 {
+		return
+	}
+	sh.send(0, tunnelRekeyed{t.accept, now, t.facts.id})
+	t.accept = now
+}
+
+// tunnelRekeyed brings a move to shard 0. Where the LAC has already opened another
+// tunnel of this id there, that one keeps the place.
+type tunnelRekeyed struct {
+	was, now acceptKey
+	id       uint16
+}
+
+func (m tunnelRekeyed) deliver(sh *shard) {
+	known := sh.accept.known
+	if known[m.was] == m.id {
+		delete(known, m.was)
+	}
+	if _, taken := known[m.now]; !taken {
+		known[m.now] = m.id
 	}
 }
 

@@ -93,3 +93,66 @@ func TestFloatPeerIsOff(t *testing.T) {
 		t.Errorf("%d packets came through, dropped %v", len(r.core), r.stats().Dropped)
 	}
 }
+
+// A LAC that has moved, and begins anew where it is now with the ids that it had, gets no second
+// tunnel: to it both would be one. When the old one has ended it gets its own.
+func TestFloatPeerBeginsAnew(t *testing.T) {
+	r, l, c := oneUp(t, func(c *Config) { c.LACs[0].FloatPeer, c.LACs[0].Hello = true, 5*time.Second })
+	was, moved := l.address, netip.MustParseAddrPort("198.51.100.1:40321")
+	delete(r.lacs, was)
+	l.address = moved
+	r.lacs[moved] = l
+	c.ping(c.client.Address(), 100)
+	r.run(time.Second)
+	known := r.srv.shards[0].accept.known
+	at := func(a netip.AddrPort) uint16 {
+		return known[acceptKey{peer: source{AddrPort: a}, peerID: l.t.LocalID()}]
+	}
+	if len(known) != 1 || at(moved) == 0 {
+		t.Fatalf("the acceptor knows %v", known)
+	}
+	again := newLAC(r, moved, l.t.LocalID(), lacConfigOf("tunnel secret"))
+	r.lacs[moved] = again
+	r.run(time.Second)
+	if tunnels, _, _ := r.counts(); tunnels != 1 {
+		t.Errorf("there are %d tunnels", tunnels)
+	}
+	// It may open one from where it was before.
+	other := newLAC(r, was, l.t.LocalID(), lacConfigOf("tunnel secret"))
+	r.lacs[was] = other
+	r.until(5*time.Second, "a tunnel from the old address", func() bool { return other.up })
+	if len(known) != 2 || at(was) == 0 || at(was) == at(moved) {
+		t.Errorf("the acceptor knows %v", known)
+	}
+	delete(r.lacs, was)
+	delete(r.lacs, moved)
+	r.run(3 * time.Minute)
+	if len(known) != 0 || r.srv.shards[0].accept.ids[0].used != 0 {
+		t.Errorf("left: %v, %d ids", known, r.srv.shards[0].accept.ids[0].used)
+	}
+	r.checkEmpty()
+}
+
+// Where a LAC has opened a tunnel at a new address before one of the same id is heard from there, the
+// acceptor knows the one that was opened there, and both give their ids back.
+func TestFloatPeerMeetsItself(t *testing.T) {
+	r, l, c := oneUp(t, func(c *Config) { c.LACs[0].FloatPeer, c.LACs[0].Hello = true, 5*time.Second })
+	was, moved := l.address, netip.MustParseAddrPort("198.51.100.1:40321")
+	other := newLAC(r, moved, l.t.LocalID(), lacConfigOf("tunnel secret"))
+	r.lacs[moved] = other
+	r.until(5*time.Second, "another tunnel", func() bool { return other.up })
+	l.address = moved
+	c.ping(c.client.Address(), 100)
+	r.run(time.Second)
+	known := r.srv.shards[0].accept.known
+	if id := known[acceptKey{peer: source{AddrPort: moved}, peerID: other.t.LocalID()}]; len(known) != 1 || id != other.t.PeerID() {
+		t.Errorf("the acceptor knows %v", known)
+	}
+	delete(r.lacs, was)
+	delete(r.lacs, moved)
+	r.run(3 * time.Minute)
+	if len(known) != 0 || r.srv.shards[0].accept.ids[0].used != 0 {
+		t.Errorf("left: %v, %d ids", known, r.srv.shards[0].accept.ids[0].used)
+	}
+	r.checkEmpty()
+}

@@ -199,8 +199,8 @@ func (s *keptSession) terms(u *aaa.Usage) *terms {
 	if s.renamed {
 		said = s.said
 	}
-	g := aaa.Grant{User: u.Identity.User, Routes: u.Routes, Class: u.Class, SessionTimeout: s.session, IdleTimeout: s.idle, Interim: s.interim}
-	return termsOf(&g, said)
+	g := aaa.Grant{Routes: u.Routes, Class: u.Class, SessionTimeout: s.session, IdleTimeout: s.idle, Interim: s.interim}
+	return termsOf(&g, u.Identity.User, said)
 }
 
 // The tags of a tunnel's state.

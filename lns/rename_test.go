@@ -56,3 +56,39 @@ func TestRenamedSubscriberBeginsAnew(t *testing.T) {
 	}
 	r.checkAccounting(1)
 }
+
+// TestRenamedOtherwise: AAA has another name for a subscriber who begins PPP anew, or none. The
+// session keeps the name of its Start in all its records, and the subscriber may begin anew once more.
+func TestRenamedOtherwise(t *testing.T) {
+	names := []string{"alice@isp", "", "bob@isp", "", "alice@isp"}
+	r := newRig(t, nil)
+	n := 0
+	r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) {
+		n++
+		return &aaa.Grant{User: names[n-1]}, nil
+	}
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	c := l.dial("anonymous", nil)
+	for range names {
+		r.until(20*time.Second, "up", func() bool { return c.up })
+		r.run(11 * time.Minute) // an interim
+		if s := r.session("alice@isp"); s == nil || s.state != stateUp || s.said() != "anonymous" {
+			t.Fatalf("after %d grants: session %+v", n, s)
+		}
+		if n < len(names) {
+			r.redialPPP(c, "anonymous")
+		}
+	}
+	c.hangUp()
+	r.run(time.Second)
+	for _, u := range r.aaa.usages {
+		if u.Identity.User != "alice@isp" {
+			t.Errorf("%v is accounted to %q", u.Kind, u.Identity.User)
+		}
+	}
+	for _, s := range r.journal.sessions {
+		t.Errorf("left: %+v", s)
+	}
+	r.checkAccounting(1)
+}

@@ -442,6 +442,10 @@ func (sh *shard) reviveSession(v revivedSession, adopt bool) {
 		sh.log.Error("a session that lives on has an address that is another's; it is ended", sh.logKeys(s, "address", s.address, "err", err)...)
 		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, CauseAddressInUse, err.Error()) }))
 	}
+	if _, err := sh.srv.prefixes.acquire(s.routes(), s.who.User, s.owner); err != nil {
+		sh.log.Error("a session that lives on has a network that is another's; it is ended", sh.logKeys(s, "err", err)...)
+		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, CauseAddressInUse, err.Error()) }))
+	}
 	if adopt {
 		now := sh.srv.clock.Wall()
 		u := sh.usage(s, aaa.UsageInterim, now, v.counted)

@@ -63,6 +63,8 @@ type rigCall struct {
 	ns     uint16
 	// noticed, where set, is called after each step of the call or its subscriber.
 	noticed func()
+	// tap, where set, is shown each PPP frame before the subscriber is, and may take it.
+	tap func(frame []byte) bool
 }
 
 var lacConfigs sync.Map // by secret: a Tunnel's configuration must not change
@@ -75,13 +77,18 @@ func newLAC(host lacHost, address netip.AddrPort, id uint16, c *l2tp.TunnelConfi
 }
 
 func (r *rig) lac(n int, secret string) *rigLAC {
+	address := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 1701)
+	l := newLAC(r, address, uint16(100+n), lacConfigOf(secret))
+	r.lacs[l.address] = l
+	return l
+}
+
+// lacConfigOf is the configuration of all LACs with that secret.
+func lacConfigOf(secret string) *l2tp.TunnelConfig {
 	c, _ := lacConfigs.LoadOrStore(secret, &l2tp.TunnelConfig{
 		HostName: "lac", VendorName: "test", Secret: []byte(secret), Rand: rand.NewChaCha8([32]byte{2}),
 	})
-	address := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(n)}), 1701)
-	l := newLAC(r, address, uint16(100+n), c.(*l2tp.TunnelConfig))
-	r.lacs[l.address] = l
-	return l
+	return c.(*l2tp.TunnelConfig)
 }
 
 func (r *rig) time() time.Duration { return r.clock.now }
@@ -236,6 +243,9 @@ func (c *rigCall) data(frame []byte) {
 func (c *rigCall) lcpRequest() { c.data([]byte{0xff, 3, 0xc0, 0x21, 1, 9, 0, 4}) }
 
 func (c *rigCall) frame(frame []byte) {
+	if c.tap != nil && c.tap(frame) {
+		return
+	}
 	var fx subscriber.Effects
 	c.client.Receive(c.lac.host.time(), frame, &fx)
 	c.effects(&fx)

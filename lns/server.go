@@ -38,6 +38,7 @@ type Server struct {
 	lastSeq   atomic.Uint64 // numbers accounting records
 	// lastSerial numbers outgoing calls (Call Serial Number).
 	lastSerial atomic.Uint32
+	prefixes   prefixes
 
 	ctx  context.Context // ends with Close
 	stop context.CancelFunc

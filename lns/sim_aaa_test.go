@@ -1,10 +1,13 @@
 package lns
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"culvert/aaa"
+	"culvert/proto/ppp"
 )
 
 // radiusMode is how a RADIUS server behaves.
@@ -28,9 +31,14 @@ type simRADIUS struct {
 	w    *world
 	mode radiusMode
 	lies []string // sessions that were lied about, by Acct-Session-Id
+	// letIn are the names that were let in, by Acct-Session-Id.
+	letIn map[string][]string
+	talks simEAP
 }
 
-func newSimRADIUS(w *world) *simRADIUS { return &simRADIUS{w: w} }
+func newSimRADIUS(w *world) *simRADIUS {
+	return &simRADIUS{w: w, letIn: map[string][]string{}, talks: simEAP{talks: map[string]*eapTalk{}}}
+}
 
 // authorizer is a life's client of it.
 type authorizer struct {
@@ -49,13 +57,22 @@ func (a authorizer) Authorize(req aaa.Request, done func(*aaa.Grant, error)) {
 	case radiusDead:
 		delay, answer = 10*time.Second, func(aaa.Request) (*aaa.Grant, error) { return nil, aaa.ErrUnavailable }
 	case radiusRejecting:
-		answer = func(aaa.Request) (*aaa.Grant, error) { return nil, &aaa.RejectError{Message: "no"} }
+		answer = func(req aaa.Request) (*aaa.Grant, error) {
+			e := &aaa.RejectError{Message: "no"}
+			if req.Method == aaa.MethodEAP {
+				e.EAP = ppp.AppendEAPResult(nil, ppp.EAPFailure, req.ID)
+			}
+			return nil, e
+		}
 	case radiusLying:
 		answer = r.lie
 	}
 	r.w.after(delay, func() {
 		if r.w.life == a.l {
 			g, err := answer(req)
+			if id := req.Identity.AcctSessionID; err == nil && !slices.Contains(r.letIn[id], req.Identity.User) {
+				r.letIn[id] = append(r.letIn[id], req.Identity.User)
+			}
 			r.w.tell("RADIUS about %s (%s): %+v, %v", req.Identity.User, req.Identity.AcctSessionID, g, err)
 			done(g, err)
 		}
@@ -68,19 +85,37 @@ func (r *simRADIUS) grant(req aaa.Request) (*aaa.Grant, error) {
 	if u < 0 || u >= r.w.plan.users {
 		return nil, &aaa.RejectError{Message: "who?"}
 	}
-	g := &aaa.Grant{Interim: time.Duration(4+u%7) * time.Second, Class: [][]byte{[]byte(req.Identity.User)}}
+	beat := time.Second
+	if r.w.plan.big {
+		beat = 10 * time.Second
+	}
+	g := &aaa.Grant{Interim: time.Duration(4+u%7) * beat, Class: [][]byte{[]byte(req.Identity.User)}}
 	c := &r.w.plan.contracts[u]
 	if c.fixed {
 		g.Address = fixedAddress(u)
 	}
+	if c.routed {
+		g.Routes = networks(u)
+	}
 	if !r.w.calm {
 		g.SessionTimeout, g.IdleTimeout = c.session, c.idle
+	}
+	if req.Method == aaa.MethodEAP {
+		return r.eap(req, g)
 	}
 	return g, nil
 }
 
 // fixedAddress is outside of the pool.
-func fixedAddress(u int) netip.Addr { return netip.AddrFrom4([4]byte{100, 64, 9, byte(u)}) }
+func fixedAddress(u int) netip.Addr { return address4(netip.AddrFrom4([4]byte{100, 70, 0, 1}), u) }
+
+// networks are behind a user who has any, one or two.
+func networks(u int) []netip.Prefix {
+	at := func(n int) netip.Prefix {
+		return netip.PrefixFrom(address4(netip.AddrFrom4([4]byte{10, 0, 0, 0}), 8*n), 29)
+	}
+	return []netip.Prefix{at(2 * u), at(2*u + 1)}[:1+u%2]
+}
 
 // lie gives a grant that is wrong.
 func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
@@ -89,7 +124,7 @@ func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
 		return g, err
 	}
 	r.lies = append(r.lies, req.Identity.AcctSessionID)
-	switch r.w.rnd.IntN(5) {
+	switch r.w.rnd.IntN(7) {
 	case 0:
 		g.Address = fixedAddress(r.w.rnd.IntN(r.w.plan.users))
 	case 1:
@@ -100,6 +135,10 @@ func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
 		g.User = userName(r.w.rnd.IntN(r.w.plan.users))
 	case 4:
 		g.SessionTimeout = time.Nanosecond
+	case 5:
+		g.Routes = networks(r.w.rnd.IntN(r.w.plan.users))
+	case 6:
+		return nil, &aaa.Challenge{EAP: []byte{1, 9, 0, 77}} // whoever asked, and by whatever method
 	}
 	return g, nil
 }
@@ -107,6 +146,6 @@ func (r *simRADIUS) lie(req aaa.Request) (*aaa.Grant, error) {
 // address4 is the nth address after a.
 func address4(a netip.Addr, n int) netip.Addr {
 	b := a.As4()
-	b[3] += byte(n)
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+uint32(n))
 	return netip.AddrFrom4(b)
 }

@@ -119,6 +119,8 @@ func (a *account) add(w *world, u *aaa.Usage, promised bool) {
 		switch {
 		case u.Kind == aaa.UsageStart:
 			w.fail("Acct-Session-Id is unique", "%s has two Starts, for %s and %s", id, last.Identity.User, u.Identity.User)
+		case u.Identity.User != last.Identity.User:
+			w.fail("one name", "%s is accounted to %q after %q", id, u.Identity.User, last.Identity.User)
 		case last.Kind == aaa.UsageStop:
 			w.fail("one Stop for each Start", "%s has a %v (seq %d) after its Stop (seq %d)", id, u.Kind, u.Seq, last.Seq)
 		case u.Seq <= last.Seq, u.InOctets < last.InOctets, u.OutOctets < last.OutOctets,

@@ -2,9 +2,11 @@ package lns
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
 
@@ -16,12 +18,28 @@ type checker struct {
 	// ended says, for ids that were used, how many others of their kind had
 	// ended when they did.
 	endedTunnels  map[tunnelID]int
-	endedSessions map[*tunnelFacts]map[uint16]int
+	endedSessions map[*tunnelFacts]*endedIDs
 	tunnelEnds    int
 	serials       map[*tunnelFacts]map[uint32]uint16
 	latest        map[*tunnelFacts]uint32
 	told          map[string]bool // ends that watchers were told of
+	// heirs are who had an address last, letIn the sessions whose grant was looked at.
+	heirs map[netip.Addr]uint64
+	letIn map[*session]bool
+	steps int
+	begun bool // the life has begun: tunnels that come now are new
+	moved bool // an address was taken or given back since the last look
 }
+
+// endedIDs are those of a tunnel's sessions that have ended: how many, and when each.
+type endedIDs struct {
+	n  int
+	at map[uint16]endedID
+}
+
+// endedID is when an id was freed: after how many sessions of its tunnel, and how many calls, those
+// that were refused included.
+type endedID struct{ n, cleared int }
 
 // soon is how many other ids must have been freed before one comes back, at the
 // least. The simulation does not see all that are freed, so it is less than quarantine.
@@ -30,19 +48,37 @@ const soon = quarantine / 4
 func (c *checker) init(l *life) {
 	*c = checker{
 		l: l, tunnels: map[tunnelID]*tunnel{}, sessions: map[dataplane.Key]*session{}, endedTunnels: map[tunnelID]int{},
-		endedSessions: map[*tunnelFacts]map[uint16]int{}, serials: map[*tunnelFacts]map[uint32]uint16{}, latest: map[*tunnelFacts]uint32{}, told: map[string]bool{},
+		endedSessions: map[*tunnelFacts]*endedIDs{}, serials: map[*tunnelFacts]map[uint32]uint16{}, latest: map[*tunnelFacts]uint32{}, told: map[string]bool{},
+		heirs: map[netip.Addr]uint64{}, letIn: map[*session]bool{},
 	}
 }
 
+// sampled is after how many steps all of a big world is looked at. In between only what the step sends
+// is looked at: everything after every step would take time with the square of the number of users.
+const sampled = 300
+
 // step checks everything after a step of a shard.
 func (c *checker) step(sh *shard) {
-	c.ids(sh)
-	c.timers(sh)
 	c.watchers()
-	c.kept()
+	if c.steps++; c.begun && c.l.w.plan.big && c.steps%sampled != 0 {
+		return
+	}
+	for _, s := range c.l.srv.shards {
+		// A step changes its own shard, and nothing of the others.
+		if s == sh || c.l.w.plan.big || !c.begun {
+			c.ids(s)
+			c.timers(s)
+			c.kept(s)
+		}
+	}
+	c.totals()
 	if c.quiet() {
 		c.books()
-		c.addresses()
+		if c.moved || c.steps%8 == 0 {
+			c.moved = false
+			c.addresses()
+			c.networks()
+		}
 	}
 }
 
@@ -71,6 +107,7 @@ func (c *checker) ids(sh *shard) {
 				w.fail("ids are unique", "tunnel %v is two tunnels", id)
 			}
 			c.tunnels[id] = t
+			c.rested(id)
 		}
 		c.order(t)
 		c.repeats(t)
@@ -88,18 +125,33 @@ func (c *checker) ids(sh *shard) {
 	c.sessionIDs(sh)
 }
 
+// rested checks that a tunnel's id was not another's in the lives before: a LAC that has not noticed
+// their end sends to it still. Tunnels that live on have theirs from the beginning of this life.
+func (c *checker) rested(id tunnelID) {
+	w, n := c.l.w, c.l.number
+	if was, ok := w.tunnelIDs[id]; ok && c.begun && was < n && n-was <= restLives {
+		w.fail("ids rest", "tunnel id %v is used again in life %d, and was used in life %d", id, n, was)
+	}
+	w.tunnelIDs[id] = n
+}
+
+// restLives is for how many lives, at the least, a tunnel's id is not used anew.
+const restLives = lifes / 2
+
 // patience is the longest that a message may wait for its next transmission: the retry interval's
 // limit, the longest stall of the journal, and the network.
-const patience = 8*time.Second + 5*time.Second
+func (w *world) patience() time.Duration {
+	return 8*time.Second + 2*time.Second + max(3*time.Second, w.plan.stall)
+}
 
 // repeats checks that what the LAC has not acknowledged is sent again.
 func (c *checker) repeats(t *tunnel) {
 	w := c.l.w
 	s := w.net.streams[streamKey{c.l.number, t.facts.listener, t.facts.id}]
-	if s == nil || s.una == s.high || t.t.Unacked() == 0 || w.net.corrupted || w.store.failed {
+	if s == nil || s.blind || s.una == s.high || t.t.Unacked() == 0 || w.net.corrupted || w.store.failed {
 		return
 	}
-	if d := w.now - s.sentAt; d > patience {
+	if d := w.now - s.sentAt; d > w.patience() {
 		w.fail("all is sent again", "tunnel %d: message %d is not acknowledged, and was sent last %v ago", t.facts.id, s.una, d)
 	}
 }
@@ -113,9 +165,11 @@ func (c *checker) sessionIDs(sh *shard) {
 		if c.sessions[key] == s {
 			continue
 		}
-		ends := c.endedSessions[s.facts]
-		if end, was := ends[key.Session]; was && len(ends)-end < soon {
-			w.fail("ids rest", "session id %v is used again after %d others", key, len(ends)-end)
+		if e := c.endedSessions[s.facts]; e != nil {
+			end, was := e.at[key.Session]
+			if n := max(e.n-end.n, w.store.cleared[s.facts.key()]-end.cleared); was && n < soon {
+				w.fail("ids rest", "session id %v is used again after %d others", key, n)
+			}
 		}
 		if old := w.seen[s.who.AcctSessionID]; old != nil && old != s {
 			w.fail("Acct-Session-Id is unique", "%s is session %v in life %d and was %v before", s.who.AcctSessionID, key, c.l.number, old.key)
@@ -127,10 +181,13 @@ func (c *checker) sessionIDs(sh *shard) {
 		if dataplane.ShardOf(key.Session, len(c.l.srv.shards)) != sh.idx || sh.sessions[key] == s {
 			continue
 		}
-		if c.endedSessions[s.facts] == nil {
-			c.endedSessions[s.facts] = map[uint16]int{}
+		e := c.endedSessions[s.facts]
+		if e == nil {
+			e = &endedIDs{at: map[uint16]endedID{}}
+			c.endedSessions[s.facts] = e
 		}
-		c.endedSessions[s.facts][key.Session] = len(c.endedSessions[s.facts]) + 1
+		e.n++
+		e.at[key.Session] = endedID{e.n, w.store.cleared[s.facts.key()]}
 		if sh.sessions[key] == nil {
 			delete(c.sessions, key)
 		}
@@ -151,7 +208,7 @@ func (c *checker) order(t *tunnel) {
 	last := c.latest[t.facts]
 	for id, ref := range t.calls.ours {
 		switch was, ok := known[ref.serial]; {
-		case ref.serial == 0: // it was being set up when lnsd died, and is being cleared
+		case ref.serial < firstSerial: // it was being set up when lnsd died, and is being cleared; or lnsd has asked for it
 		case ok && was != id:
 			c.l.w.fail("once and in order", "tunnel %d: call %d has the ids %d and %d", t.facts.id, ref.serial, was, id)
 		case !ok && ref.serial < last:
@@ -198,64 +255,102 @@ func (c *checker) committed(sh *shard) {
 	if len(sh.unkept) > 0 {
 		return
 	}
-	c.acknowledged(sh)
-	store, local := c.l.w.store, c.l.srv.listeners
+	for _, t := range sh.tunnels {
+		c.acknowledged(t)
+	}
 	for key, s := range sh.sessions {
-		k := sessiondb.SessionKey{Tunnel: sessiondb.TunnelKey{Local: local[key.Listener], ID: key.Tunnel}, ID: key.Session}
-		rec := store.sessions[k]
-		if (rec != nil) != (s.state == stateUp) {
-			c.l.w.fail("journal first", "session %s is %s when datagrams leave; its record is %+v", s.who.AcctSessionID, s.stateName(), rec)
-		}
-		if rec != nil && (rec.AcctSessionID != s.who.AcctSessionID || rec.User != s.who.User || rec.Address != s.address || rec.PeerID != s.peerID) {
-			c.l.w.fail("journal equals memory", "session %s of %s has the record %+v", s.who.AcctSessionID, s.who.User, rec)
-		}
+		c.recorded(key, s)
 	}
 }
 
-// acknowledged checks that the journal knows what a shard's tunnels are about to send and to
-// acknowledge: who has an acknowledgement of ours relies on it, whatever becomes of us.
-func (c *checker) acknowledged(sh *shard) {
-	store := c.l.w.store
-	for _, t := range sh.tunnels {
-		s, ok := t.t.Save()
-		if !ok || !t.up || t.down {
+// leaves checks the same, in a big world, of the tunnels that datagrams are of.
+func (c *checker) leaves(sh *shard, batch []dataplane.Datagram) {
+	if len(sh.unkept) > 0 {
+		return
+	}
+	for i := range batch {
+		h, _, err := l2tp.ParseHeader(batch[i].B)
+		if err != nil || !h.Control {
 			continue
 		}
-		rec := store.tunnels[t.facts.key()]
-		if rec == nil || rec.Ns != s.Ns || rec.Nr != s.Nr || rec.PeerID != t.facts.peerID {
-			c.l.w.fail("journal first", "tunnel %d has Ns %d and Nr %d when datagrams leave; its record is %+v", t.facts.id, s.Ns, s.Nr, rec)
-		}
-		for id, ref := range t.calls.ours {
-			if k := (sessiondb.SessionKey{Tunnel: t.facts.key(), ID: id}); !ref.cleared && !store.calls[k] {
-				c.l.w.fail("journal first", "call %d.%d has no record when datagrams leave", t.facts.id, id)
+		if id, ok := c.l.w.net.speaker(&batch[i], h.TunnelID); ok {
+			if t := sh.tunnels[tunnelID{batch[i].Listener, id}]; t != nil {
+				c.acknowledged(t)
 			}
 		}
 	}
 }
 
-// kept checks that the journal has what the shards have, and nothing else.
-func (c *checker) kept() {
+// recorded checks a session's record.
+func (c *checker) recorded(key dataplane.Key, s *session) {
+	k := sessiondb.SessionKey{Tunnel: sessiondb.TunnelKey{Local: c.l.srv.listeners[key.Listener], ID: key.Tunnel}, ID: key.Session}
+	rec := c.l.w.store.sessions[k]
+	if (rec != nil) != (s.state == stateUp) {
+		c.l.w.fail("journal first", "session %s is %s when datagrams leave; its record is %+v", s.who.AcctSessionID, s.stateName(), rec)
+	}
+	if rec != nil && (rec.AcctSessionID != s.who.AcctSessionID || rec.User != s.who.User || rec.Address != s.address || rec.PeerID != s.peerID) {
+		c.l.w.fail("journal equals memory", "session %s of %s has the record %+v", s.who.AcctSessionID, s.who.User, rec)
+	}
+}
+
+// acknowledged checks that the journal knows what a tunnel is about to send and to
+// acknowledge: who has an acknowledgement of ours relies on it, whatever becomes of us.
+func (c *checker) acknowledged(t *tunnel) {
+	store := c.l.w.store
+	s, ok := t.t.Save()
+	if !ok || !t.up || t.down {
+		return
+	}
+	rec := store.tunnels[t.facts.key()]
+	if rec == nil || rec.Ns != s.Ns || rec.Nr != s.Nr || rec.PeerID != t.facts.peerID {
+		c.l.w.fail("journal first", "tunnel %d has Ns %d and Nr %d when datagrams leave; its record is %+v", t.facts.id, s.Ns, s.Nr, rec)
+	}
+	for id, ref := range t.calls.ours {
+		if k := (sessiondb.SessionKey{Tunnel: t.facts.key(), ID: id}); !ref.cleared && !store.calls[k] {
+			c.l.w.fail("journal first", "call %d.%d has no record when datagrams leave", t.facts.id, id)
+		}
+	}
+}
+
+// kept checks that the journal and the plane have what a shard has.
+func (c *checker) kept(sh *shard) {
+	if len(sh.unkept) > 0 {
+		return
+	}
+	c.committed(sh)
+	up := 0
+	for _, s := range sh.sessions {
+		c.reported(s)
+		if s.state != stateUp {
+			continue
+		}
+		up++
+		c.granted(s)
+		if p := c.l.plane.sessions[s.key]; p == nil || p.Address != s.address {
+			c.l.w.fail("plane equals memory", "session %v is up with %v; the plane has %+v", s.key, s.address, p)
+		}
+	}
+	if up != sh.established {
+		c.l.w.fail("nothing is left", "shard %d has %d sessions that are up, and counts %d", sh.idx, up, sh.established)
+	}
+	for _, t := range sh.tunnels {
+		if rec := c.l.w.store.tunnels[t.facts.key()]; t.up && !t.down && (rec == nil || rec.PeerID != t.facts.peerID) {
+			c.l.w.fail("journal equals memory", "tunnel %d has the record %+v", t.facts.id, rec)
+		}
+	}
+}
+
+// totals checks that journal and plane have nothing else.
+func (c *checker) totals() {
 	sessions, tunnels := 0, 0
 	for _, sh := range c.l.srv.shards {
 		if len(sh.unkept) > 0 {
 			return
 		}
-		c.committed(sh)
-		for _, s := range sh.sessions {
-			if s.state == stateUp {
-				sessions++
-				if p := c.l.plane.sessions[s.key]; p == nil || p.Address != s.address {
-					c.l.w.fail("plane equals memory", "session %v is up with %v; the plane has %+v", s.key, s.address, p)
-				}
-			}
-		}
+		sessions += sh.established
 		for _, t := range sh.tunnels {
-			if !t.up || t.down {
-				continue
-			}
-			tunnels++
-			if rec := c.l.w.store.tunnels[t.facts.key()]; rec == nil || rec.PeerID != t.facts.peerID {
-				c.l.w.fail("journal equals memory", "tunnel %d has the record %+v", t.facts.id, rec)
+			if t.up && !t.down {
+				tunnels++
 			}
 		}
 	}
@@ -297,7 +392,7 @@ func (c *checker) books() {
 	for i := range srv.shards[0].accept.ids {
 		used += srv.shards[0].accept.ids[i].used
 	}
-	if calls != sessions || accepted != used || accepted != len(srv.shards[0].accept.known) {
+	if calls != sessions || accepted != used || accepted < len(srv.shards[0].accept.known) || accepted > len(srv.shards[0].accept.known) && !w.plan.profile.FloatPeer {
 		w.fail("nothing is left", "%d calls are %d sessions; %d tunnels have %d ids, %d are known", calls, sessions, accepted, used, len(srv.shards[0].accept.known))
 	}
 	if n, m := srv.sessions.Load(), srv.settingUp.Load(); int(n) != sessions || int(m) != settingUp {
@@ -327,4 +422,79 @@ func (c *checker) addresses() {
 	if n := c.l.pools.Usage()[0].Used + c.l.pools.Fixed(); n != held {
 		w.fail("nothing is left", "%d addresses are held, %d in the pools", held, n)
 	}
+}
+
+// networks checks the same of the networks behind subscribers.
+func (c *checker) networks() {
+	by := map[netip.Prefix]*session{}
+	for _, sh := range c.l.srv.shards {
+		for _, s := range sh.sessions {
+			if s.state == stateClosing {
+				continue
+			}
+			for _, n := range s.routes() {
+				if o := by[n]; o != nil {
+					c.l.w.fail("one session for a prefix", "%v is %s's and %s's", n, s.who.AcctSessionID, o.who.AcctSessionID)
+				}
+				by[n] = s
+				if h := c.l.srv.prefixes.held[n]; h.owner != s.owner {
+					c.l.w.fail("one session for a prefix", "%v is that of session number %d, and held by %d", n, s.owner, h.owner)
+				}
+			}
+		}
+	}
+	if n := c.l.srv.prefixes.len(); n != len(by) {
+		c.l.w.fail("nothing is left", "%d networks are held, %d of them by sessions", n, len(by))
+	}
+}
+
+// granted checks that who is in was let in, under the name that it gave.
+func (c *checker) granted(s *session) {
+	if c.letIn[s] {
+		return
+	}
+	c.letIn[s] = true
+	if !slices.Contains(c.l.w.radius.letIn[s.who.AcctSessionID], s.said()) {
+		c.l.w.fail("who is in was let in", "session %s is up for %q; RADIUS has let in %q", s.who.AcctSessionID, s.said(), c.l.w.radius.letIn[s.who.AcctSessionID])
+	}
+}
+
+// reported checks that what LACs tell of lines is taken once and in order: they count.
+func (c *checker) reported(s *session) {
+	if s.rare == nil || c.l.w.net.corrupted {
+		return
+	}
+	if n := uint64(s.rare.errors.CRC); n < s.rare.wens {
+		c.l.w.fail("once and in order", "session %v took %d WENs, the latest was the %d.", s.key, s.rare.wens, n)
+	}
+}
+
+// simAddresses are a life's pools. An address that changes hands while its session lives goes to a later
+// call of the subscriber: the other way round, who dialled last would be thrown out by its own past.
+type simAddresses struct{ l *life }
+
+// Acquire implements aaa.Addresses, as does Release.
+func (a simAddresses) Acquire(pool string, want netip.Addr, user string, owner uint64) (netip.Addr, error) {
+	addr, err := a.l.pools.Acquire(pool, want, user, owner)
+	if err != nil {
+		return addr, err
+	}
+	a.l.check.moved = true
+	if was := a.l.check.heirs[addr]; was > owner {
+		for _, sh := range a.l.srv.shards {
+			for _, s := range sh.sessions {
+				if s.owner == was && s.state != stateClosing && s.address == addr {
+					a.l.w.fail("the latest call wins", "%v was taken from %s, session number %d, for number %d", addr, s.who.User, was, owner)
+				}
+			}
+		}
+	}
+	a.l.check.heirs[addr] = owner
+	return addr, nil
+}
+
+// Release: see Acquire.
+func (a simAddresses) Release(addr netip.Addr, owner uint64) {
+	a.l.check.moved = true
+	a.l.pools.Release(addr, owner)
 }

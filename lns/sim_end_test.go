@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"culvert/aaa"
+	"culvert/lns/dataplane"
 	"culvert/proto/l2tp"
 )
 
@@ -72,18 +73,18 @@ func (w *world) fewest() int {
 func (w *world) traffic() {
 	lacking := -1
 	if !w.await(5*time.Minute, func() bool { lacking = w.lacking(); return lacking < 0 }) {
-		w.fail("all come online", "user %d is online and has no traffic: %+v", lacking, w.user(lacking).session())
+		w.fail("all come online", "user %d is online and has no traffic: %+v", lacking, w.users[lacking].session())
 	}
 	w.run(w.now + 30*time.Second) // what the chaos has begun comes to its end
 	stays := map[int]*session{}
 	for _, i := range w.online(true) {
-		if s := w.user(i).session(); s.times.end == never && s.times.idle == never {
+		if s := w.users[i].session(); s.times.end == never && s.times.idle == never {
 			stays[i] = s
 		}
 	}
 	w.run(w.now + 30*time.Second)
 	for i, s := range stays {
-		if w.user(i).session() != s {
+		if w.users[i].session() != s {
 			w.fail("all stay online", "user %d has lost session %s of %s: %v", i, s.who.AcctSessionID, s.who.User, s.cause)
 		}
 	}
@@ -92,8 +93,9 @@ func (w *world) traffic() {
 // lacking gives a user who is online and has not sent or not got a packet, or -1.
 func (w *world) lacking() int {
 	for _, i := range w.online(true) {
-		u := w.user(i)
-		if n := w.life.plane.sessions[u.session().key]; n.counters.InPackets == 0 || n.counters.OutPackets == 0 || len(u.call.packets) == 0 {
+		u := w.users[i]
+		keys, n := [1]dataplane.Key{u.session().key}, [1]dataplane.Counters{}
+		if w.life.plane.Counters(keys[:], n[:]); n[0].InPackets == 0 || n[0].OutPackets == 0 || len(u.call.packets) == 0 {
 			return i
 		}
 	}

@@ -18,10 +18,14 @@ type simLAC struct {
 	weather weather
 	gone    bool // for ever
 	tunnels []*simTunnel
+	address netip.AddrPort // it may move
 	lastID  uint16
 	cfg     l2tp.TunnelConfig
 	serial  uint32
 }
+
+// firstSerial is above all that an LNS gives to the calls that it asks for.
+const firstSerial = 1 << 20
 
 // simTunnel is one place of a LAC for a tunnel, and the tunnel in it.
 type simTunnel struct {
@@ -32,19 +36,22 @@ type simTunnel struct {
 	stream   stream // what the LAC says in it
 	heard    int    // how many call messages it has been told
 	wakeAt   time.Duration
-	users    []*simUser
+	users    []*simUser // that dial in it
+	callers  map[*rigCall]*simUser
+	served   bool // opened by the LNS
+	told     told // what the LAC has said of lines
 }
 
 func newSimLAC(w *world, i int) *simLAC {
 	p := w.plan
 	var seed [32]byte
 	seed[0], seed[1] = byte(p.seed), byte(100+i)
-	l := &simLAC{w: w, index: i, weather: p.weather, cfg: l2tp.TunnelConfig{
+	l := &simLAC{w: w, index: i, weather: p.weather, address: lacAddress(i), serial: firstSerial, cfg: l2tp.TunnelConfig{
 		HostName: "sim lac", Secret: []byte(p.profile.Secret), Rand: rand.NewChaCha8(seed), Hide: p.hide,
 		Control: l2tp.ControlConfig{Window: p.lacWindow, Hello: 6 * time.Second},
 	}}
 	for range p.tunnels {
-		t := &simTunnel{lac: l, listener: uint16(w.rnd.IntN(p.listeners)), wakeAt: never}
+		t := &simTunnel{lac: l, listener: uint16(w.rnd.IntN(p.listeners)), wakeAt: never, callers: map[*rigCall]*simUser{}}
 		l.tunnels = append(l.tunnels, t)
 		w.after(w.upTo(3*time.Second), t.open)
 	}
@@ -54,16 +61,26 @@ func newSimLAC(w *world, i int) *simLAC {
 // open opens a tunnel under a new id.
 func (t *simTunnel) open() {
 	l := t.lac
-	if t.rigLAC != nil || l.gone {
+	if t.rigLAC != nil || l.gone || t.served {
 		return
 	}
 	l.lastID++
-	t.stream, t.heard, t.life = stream{}, 0, 0
-	t.rigLAC = newLAC(l.w, lacAddress(l.index), l.lastID, &l.cfg)
-	t.rigLAC.early, t.rigLAC.sequencing = l.w.plan.early, l.w.plan.sequencing
-	t.noticed = t.event
+	t.starts(newLAC(l.w, l.address, l.lastID, &l.cfg))
 	l.w.tell("LAC %d opens tunnel %d", l.index, l.lastID)
 	t.touched()
+}
+
+// starts puts a tunnel into its place.
+func (t *simTunnel) starts(r *rigLAC) {
+	t.rigLAC, t.stream, t.heard, t.life, t.told = r, stream{}, 0, 0, told{}
+	clear(t.callers)
+	r.listener, r.early, r.sequencing = t.listener, t.lac.w.plan.early, t.lac.w.plan.sequencing
+	r.connect = func(c *rigCall, iccn *l2tp.Message) {
+		if u := t.callers[c]; u != nil {
+			u.connected(c, iccn)
+		}
+	}
+	r.noticed = t.event
 }
 
 // close forgets the tunnel, with all its calls.
@@ -71,9 +88,37 @@ func (t *simTunnel) close() {
 	if t.rigLAC == nil {
 		return
 	}
+	calls := t.order
 	t.rigLAC = nil
-	for _, u := range t.users {
-		u.lost()
+	t.lose(calls)
+}
+
+// lose tells the users of calls that these are no more.
+func (t *simTunnel) lose(calls []*rigCall) {
+	for _, c := range calls {
+		if u := t.callers[c]; u != nil {
+			u.lost(c)
+		}
+	}
+}
+
+// tunnelOf is the place that a tunnel is in, nil when it is in none any more.
+func (l *simLAC) tunnelOf(r *rigLAC) *simTunnel {
+	for _, t := range l.tunnels {
+		if t.rigLAC == r {
+			return t
+		}
+	}
+	return nil
+}
+
+// move has all that the LAC sends come from another address from now on.
+func (l *simLAC) move(to netip.AddrPort) {
+	l.address = to
+	for _, t := range l.tunnels {
+		if t.rigLAC != nil {
+			t.rigLAC.address = to
+		}
 	}
 }
 
@@ -90,6 +135,9 @@ func (t *simTunnel) touched() {
 	if r.t.Done() {
 		// A LAC waits a moment before it tries again.
 		t.close()
+		if t.served {
+			return
+		}
 		t.lac.w.after(time.Second+t.lac.w.upTo(2*time.Second), t.open)
 		return
 	}
@@ -116,11 +164,10 @@ func (t *simTunnel) touched() {
 
 // send is the tunnel's way to the network.
 func (l *simLAC) send(r *rigLAC, b []byte) {
-	i := slices.IndexFunc(l.tunnels, func(t *simTunnel) bool { return t.rigLAC == r })
-	if i < 0 {
+	t := l.tunnelOf(r)
+	if t == nil {
 		return
 	}
-	t := l.tunnels[i]
 	if h, payload, err := l2tp.ParseHeader(b); err != nil {
 		l.w.fail("well-formed", "a LAC sends %x: %v", b, err)
 	} else if h.Control {
@@ -145,6 +192,9 @@ func (l *simLAC) receive(listener uint16, to netip.AddrPort, b []byte) {
 			return
 		}
 	}
+	if h.Control && h.TunnelID == 0 && !l.gone && to == l.address {
+		l.serve(listener, b)
+	}
 }
 
 // event checks each message that the tunnel delivers against what the LNS has said.
@@ -156,14 +206,16 @@ func (t *simTunnel) event(e *l2tp.Event) {
 		w.tell("LAC %d: tunnel %d is up, as %d", t.lac.index, t.rigLAC.t.LocalID(), t.rigLAC.t.PeerID())
 	case l2tp.EventDown:
 		w.tell("LAC %d: tunnel %d is down: %v %v %v", t.lac.index, t.rigLAC.t.LocalID(), e.Reason, e.Result, e.Err)
-		for _, u := range t.users {
-			u.lost()
-		}
+		t.lose(slices.Clone(t.order))
 	case l2tp.EventMessage:
+		t.asked(e)
 		if w.net.corrupted || w.store.failed && w.lives > 1 {
 			return // lnsd may have died with numbers that its failing journal had refused
 		}
 		s := w.net.streams[streamKey{t.life, t.listener, t.rigLAC.t.PeerID()}]
+		if s != nil && s.blind {
+			return
+		}
 		for s != nil && s.skips && t.heard < len(s.said)-1 && s.said[t.heard] != (said{e.Message.Type, e.SessionID}) {
 			t.heard++
 		}

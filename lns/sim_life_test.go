@@ -82,12 +82,13 @@ func (l *life) boot() {
 	var seed [32]byte
 	seed[0], seed[1] = byte(p.seed), byte(l.number)
 	l.srv, err = New(Config{
-		Node: simNode, Plane: l.plane, Authorizer: authorizer{w.radius, l}, Ledger: ledger{l}, Addresses: l.pools, Journal: w.store,
+		Node: simNode, Plane: l.plane, Authorizer: authorizer{w.radius, l}, Ledger: ledger{l}, Addresses: simAddresses{l}, Journal: w.store,
 		LACs: []LACProfile{p.profile}, Clock: w, Rand: rand.NewChaCha8(seed),
 		Subscriber:   SubscriberDefaults{LocalAddress: localAddr, Interim: time.Minute},
 		MaxSettingUp: p.maxSettingUp, MaxSessions: p.maxSessions, Logger: w.logger(),
 	})
 	must(err)
+	l.check.init(l)
 	l.srv.inline = l.inline
 	l.events = l.srv.Watch(context.Background())
 	must(l.srv.recoverJournal())
@@ -95,7 +96,6 @@ func (l *life) boot() {
 	for range l.srv.shards {
 		l.steps, l.busy = append(l.steps, never), append(l.busy, 0)
 	}
-	l.check.init(l)
 }
 
 // logger puts what lnsd logs into the history.
@@ -126,7 +126,7 @@ const simNode = "sim1"
 // simPool is a pool of n addresses.
 func simPool(n int) ippool.Range {
 	first := netip.AddrFrom4([4]byte{100, 64, 1, 0})
-	return ippool.Range{First: first, Last: netip.AddrFrom4([4]byte{100, 64, 1, byte(n - 1)})}
+	return ippool.Range{First: first, Last: address4(first, n-1)}
 }
 
 // guard runs a part of the process, which may die in it.
@@ -159,6 +159,9 @@ func (l *life) die(down time.Duration) {
 	w := l.w
 	w.tell("lnsd is dead")
 	w.life = nil
+	if l.plane != nil {
+		_ = l.plane.Close()
+	}
 	w.store.stall, w.store.dead = 0, true
 	w.after(down, w.start)
 }
@@ -304,5 +307,6 @@ func (l *life) recovered(before leftovers) {
 	for _, sh := range l.srv.shards {
 		l.after(sh)
 	}
+	l.check.begun = true
 	l.wake()
 }

@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"time"
@@ -43,6 +44,8 @@ type stream struct {
 	skips bool
 	// sentAt is when the oldest that is not acknowledged was sent last.
 	sentAt time.Duration
+	// blind: something may have been said that the observer cannot tell from what another has said.
+	blind bool
 }
 
 type said struct {
@@ -54,7 +57,7 @@ func newSimNet(w *world) *simNet { return &simNet{w: w, streams: map[streamKey]*
 
 // send takes a control datagram at the sender. The window is the peer's.
 func (s *stream) send(w *world, h l2tp.Header, payload []byte, window uint16, who string) {
-	if len(payload) == 0 {
+	if len(payload) == 0 || s.blind {
 		return
 	}
 	if ahead := h.Ns - s.una; ahead >= max(window, 1) && int16(ahead) > 0 {
@@ -123,13 +126,39 @@ func (n *simNet) fromLNS(d dataplane.Datagram) {
 	if h, payload, err := l2tp.ParseHeader(d.B); err != nil {
 		w.fail("well-formed", "the LNS sends %x: %v", d.B, err)
 	} else if h.Control {
-		if id, ok := w.life.srv.shards[0].accept.known[acceptKey{d.Listener, source{AddrPort: d.Peer}, h.TunnelID}]; ok {
+		if id, ok := n.speaker(&d, h.TunnelID); ok {
 			n.stream(streamKey{w.lives, d.Listener, id}).send(w, h, payload, w.plan.lacWindow, "the LNS")
 		}
 	}
 	if !lac.weather.down {
 		n.carry(&lac.weather, d.B, func(b []byte) { lac.receive(d.Listener, d.Peer, b) })
 	}
+}
+
+// speaker is the tunnel of the LNS that sends a control message to a LAC's tunnel. Where the LAC has
+// two that fit, since it has begun anew and given an id once more, nobody can tell.
+func (n *simNet) speaker(d *dataplane.Datagram, peerID uint16) (id uint16, ok bool) {
+	srv := n.w.life.srv
+	if n.w.plan.big {
+		if id, ok := srv.shards[0].accept.known[acceptKey{d.Listener, source{AddrPort: d.Peer}, peerID}]; ok {
+			return id, true
+		}
+	}
+	var found []uint16
+	for _, sh := range srv.shards {
+		for k, t := range sh.tunnels {
+			if k.listener == d.Listener && t.facts.peer.Load().AddrPort == d.Peer && t.t.PeerID() == peerID {
+				found = append(found, k.id)
+			}
+		}
+	}
+	if len(found) == 1 {
+		return found[0], true
+	}
+	for _, id := range found {
+		n.stream(streamKey{n.w.lives, d.Listener, id}).blind = true
+	}
+	return 0, false
 }
 
 // fromLAC takes a datagram that a LAC sends.
@@ -153,7 +182,10 @@ func (n *simNet) fromLAC(lac *simLAC, listener uint16, from netip.AddrPort, b []
 // carry brings a datagram to the other side, in one, no or two pieces.
 func (n *simNet) carry(c *weather, b []byte, deliver func([]byte)) {
 	w := n.w
-	copies := 1
+	copies, whole, sum := 1, b, uint16(0)
+	if c.corrupt > 0 {
+		sum = checksum(b)
+	}
 	switch {
 	case w.chance(c.loss):
 		return
@@ -163,17 +195,47 @@ func (n *simNet) carry(c *weather, b []byte, deliver func([]byte)) {
 	for range copies {
 		b := slices.Clone(b)
 		if w.chance(c.corrupt) {
-			n.corrupted = flip(b, w.rnd.IntN) || n.corrupted
+			if w.chance(0.7) {
+				spoil(b, w.rnd.IntN)
+			} else {
+				flip(b, w.rnd.IntN)
+			}
+			switch {
+			case checksum(b) != sum:
+				w.tell("  (spoilt on its way, which UDP's checksum sees)")
+				continue
+			case !bytes.Equal(b, whole):
+				n.corrupted = true
+			}
 		}
 		w.after(c.delay+w.upTo(c.jitter), func() { deliver(b) })
 	}
 }
 
+// checksum is that of UDP over a datagram (RFC 768), but for the pseudo header.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for i, x := range b {
+		sum += uint32(x) << (8 * (1 - i%2))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
+}
+
+// spoil changes a few bits anywhere.
+func spoil(b []byte, intn func(int) int) {
+	for range 1 + intn(4) {
+		b[intn(len(b))] ^= 1 << intn(8)
+	}
+}
+
 // flip changes two bits so that UDP's checksum does not notice: the same bit of
 // two words, one of which has it and one has not.
-func flip(b []byte, intn func(int) int) bool {
+func flip(b []byte, intn func(int) int) {
 	if len(b) < 4 {
-		return false
+		return
 	}
 	for range 8 {
 		i, j, bit := intn(len(b)/2)*2+intn(2), 0, byte(1)<<intn(8)
@@ -181,8 +243,7 @@ func flip(b []byte, intn func(int) int) bool {
 		if b[i]&bit != b[j]&bit {
 			b[i] ^= bit
 			b[j] ^= bit
-			return true
+			return
 		}
 	}
-	return false
 }

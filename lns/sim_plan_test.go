@@ -5,11 +5,13 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"culvert/aaa"
 	"culvert/proto/l2tp"
+	"culvert/proto/ppp"
 )
 
 // plan is all that a simulation does, made from its seed.
@@ -31,15 +33,23 @@ type plan struct {
 	memoryRecords             int
 	contracts                 []contract
 	downTime                  time.Duration
-
-	chaos   time.Duration
-	actions []action
-	ending  ending
+	// big: there are thousands of users, so that not everything is looked at after every step.
+	big bool
+	// What some LACs and subscribers do besides, as shares of the calls.
+	proxied, guests float64
+	async, speeds   bool
+	surf            time.Duration // between two packets of a user, at most
+	stall           time.Duration // the longest that the journal may hold a shard up
+	methods         []ppp.Auth    // that subscribers agree to
+	chaos           time.Duration
+	actions         []action
+	ending          ending
 }
 
 // contract is what a subscriber's provider has agreed with it.
 type contract struct {
 	fixed         bool // an address of its own
+	routed        bool // a network of its own
 	session, idle time.Duration
 }
 
@@ -54,6 +64,9 @@ func newPlan(seed uint64) *plan {
 		chaos: 30*time.Second + time.Duration(r.Int64N(int64(60*time.Second))),
 	}
 	p.users = p.lacs * p.tunnels * (1 + r.IntN(6))
+	if p.big = seed%bigSeeds == bigSeed; p.big {
+		p.enlarge(r)
+	}
 	p.pool = p.users
 	if r.IntN(5) == 0 {
 		p.pool = max(1, p.users*2/3)
@@ -61,6 +74,9 @@ func newPlan(seed uint64) *plan {
 	}
 	if r.IntN(4) == 0 {
 		p.maxSettingUp = 1 + r.IntN(4)
+		if p.big {
+			p.maxSettingUp *= 100
+		}
 	}
 	p.profile = testProfile("lac", func(q *LACProfile) {
 		q.Prefixes = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
@@ -72,8 +88,9 @@ func newPlan(seed uint64) *plan {
 			q.Secret = "secret"
 		}
 	})
+	p.habits(r)
 	for range p.users {
-		c := contract{fixed: r.IntN(3) == 0}
+		c := contract{fixed: r.IntN(3) == 0, routed: r.IntN(4) == 0}
 		if r.IntN(6) == 0 {
 			c.session = 5*time.Second + time.Duration(r.Int64N(int64(20*time.Second)))
 		}
@@ -82,12 +99,53 @@ func newPlan(seed uint64) *plan {
 		}
 		p.contracts = append(p.contracts, c)
 	}
-	p.weather = randomWeather(r, r.IntN(3) > 0)
+	p.weather = randomWeather(r, !p.big && r.IntN(3) > 0)
 	if r.IntN(3) == 0 {
 		p.acctLoss = r.Float64() * 0.5
 	}
 	p.plan(r)
 	return p
+}
+
+// Of bigSeeds seeds one has a big world.
+const bigSeeds, bigSeed = 50, 17
+
+// enlarge makes a world of thousands of subscribers, for a shorter time.
+func (p *plan) enlarge(r *rand.Rand) {
+	p.users = 1000 + r.IntN(3001)
+	p.lacs, p.tunnels = 5+r.IntN(60), 1+r.IntN(3)
+	p.chaos = 20*time.Second + time.Duration(r.Int64N(int64(15*time.Second)))
+	p.lacWindow = max(p.lacWindow, 4)
+}
+
+// habits says what LACs and subscribers do besides, and how the profile treats it.
+func (p *plan) habits(r *rand.Rand) {
+	q := &p.profile
+	p.surf, p.methods = 3*time.Second, subscriberConfig.Auth
+	p.async, p.speeds = r.IntN(4) == 0, r.IntN(4) == 0
+	q.FloatPeer = r.IntN(3) == 0
+	q.Address = lacAddress(0)
+	if r.IntN(3) == 0 {
+		p.guests = r.Float64() * 0.5
+	}
+	if r.IntN(4) == 0 {
+		q.Auth, p.methods = pick(r, []string{"eap"}, []string{"eap", "chap"}), []ppp.Auth{ppp.AuthEAP}
+	}
+	if r.IntN(3) == 0 {
+		p.proxied = r.Float64()
+	}
+	q.Proxy = pick(r, "accept", "on-mismatch", "strict", "always")
+	if q.Proxy != "strict" && r.IntN(2) == 0 {
+		q.MRU = 1400 // less than what LACs agree to
+	}
+	q.Sequencing = pick(r, SequencingRequired, SequencingRequired, SequencingNegotiation, SequencingAlways)
+	if r.IntN(3) == 0 {
+		q.ReorderPackets, q.ReorderTime = 1+r.IntN(32), time.Duration(1+r.IntN(500))*time.Millisecond
+	}
+	if p.big {
+		// What would be most of the work, and tells nothing new, is done less often.
+		p.surf, q.EchoInterval = 20*time.Second, 20*time.Second
+	}
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -101,7 +159,7 @@ func randomWeather(r *rand.Rand, bad bool) weather {
 	w.delay = time.Duration(r.Int64N(int64(80 * time.Millisecond)))
 	w.jitter = time.Duration(r.Int64N(int64(300 * time.Millisecond)))
 	if r.IntN(10) == 0 {
-		w.corrupt = 0.002
+		w.corrupt = 0.004
 	}
 	return w
 }
@@ -137,6 +195,8 @@ func (p *plan) String() string {
 		p.seed, p.lacs, p.tunnels, p.users, p.shards, p.listeners, p.pool, p.profile.Window, p.lacWindow)
 	fmt.Fprintf(&b, "  hide %v, early %v, sequencing %v, low ids %v, lazy %v, down %v, set-ups %d, sessions %d, ending %v\n",
 		p.hide, p.early, p.sequencing, p.lowIDs, p.lazy, p.downTime, p.maxSettingUp, p.maxSessions, p.ending)
+	fmt.Fprintf(&b, "  proxied %.2f by %s, MRU %d, guests %.2f, asynchronous %v, speeds %v, methods %v, floating %v, data numbered %s, reordered %d for %v\n",
+		p.proxied, p.profile.Proxy, p.profile.MRU, p.guests, p.async, p.speeds, p.profile.Auth, p.profile.FloatPeer, p.profile.Sequencing, p.profile.ReorderPackets, p.profile.ReorderTime)
 	fmt.Fprintf(&b, "  weather %+v, accounting loses %.2f, keeps %d, sends %d\n", p.weather, p.acctLoss, p.memoryRecords, p.concurrency)
 	for i := range p.actions {
 		if a := &p.actions[i]; !a.skip {
@@ -149,7 +209,7 @@ func (p *plan) String() string {
 // kinds make the actions.
 var kinds = []func(*plan, *rand.Rand) (string, func(*world)){
 	killing, killing, killing, cutting, raining, asking, accounting, storing, stalling, jumping,
-	restarting, disconnecting, stopping, draining, unprofiling, shuttingDown,
+	restarting, disconnecting, stopping, draining, unprofiling, shuttingDown, moving, calling, calling,
 }
 
 func seconds(r *rand.Rand, max int) time.Duration {
@@ -215,8 +275,12 @@ func storing(_ *plan, r *rand.Rand) (string, func(*world)) {
 	}
 }
 
-func stalling(_ *plan, r *rand.Rand) (string, func(*world)) {
+func stalling(p *plan, r *rand.Rand) (string, func(*world)) {
 	d, stall := seconds(r, 20), seconds(r, 3)
+	if r.IntN(3) == 0 {
+		stall = seconds(r, 60)
+	}
+	p.stall = max(p.stall, stall)
 	return fmt.Sprintf("the journal stalls for up to %v, for %v", stall, d), func(w *world) {
 		w.store.stall = stall
 		w.after(d, func() { w.store.stall = 0 })
@@ -225,6 +289,9 @@ func stalling(_ *plan, r *rand.Rand) (string, func(*world)) {
 
 func jumping(_ *plan, r *rand.Rand) (string, func(*world)) {
 	d := seconds(r, 7200) - time.Hour
+	if r.IntN(2) == 0 {
+		d *= time.Duration(1 + r.IntN(1000)) // weeks
+	}
 	return fmt.Sprintf("the wall clock jumps by %v", d), func(w *world) { w.wall += d }
 }
 
@@ -250,7 +317,7 @@ func disconnecting(p *plan, r *rand.Rand) (string, func(*world)) {
 }
 
 func stopping(_ *plan, r *rand.Rand) (string, func(*world)) {
-	n := r.IntN(1000)
+	n := r.IntN(1 << 16)
 	return "an operator stops a tunnel", func(w *world) {
 		w.operator(func(s *Server) {
 			if list := s.Tunnels(); len(list) > 0 {
@@ -284,6 +351,32 @@ func (w *world) profiled() {
 			w.after(time.Second, w.profiled)
 		}
 	})
+}
+
+// moving gives a LAC another port: a NAT before it has forgotten it, or it has failed over.
+func moving(p *plan, r *rand.Rand) (string, func(*world)) {
+	n, port := r.IntN(p.lacs), uint16(20000+r.IntN(20000))
+	return fmt.Sprintf("LAC %d sends from port %d", n, port), func(w *world) {
+		if p.profile.FloatPeer {
+			w.lacs[n].move(netip.AddrPortFrom(lacAddress(n).Addr(), port))
+		}
+	}
+}
+
+// calling has an operator call some users, through a tunnel that is there or is opened for it.
+func calling(p *plan, r *rand.Rand) (string, func(*world)) {
+	users := make([]int, 1+r.IntN(5))
+	for i := range users {
+		users[i] = r.IntN(p.users)
+	}
+	return fmt.Sprintf("an operator calls the users %v", users), func(w *world) {
+		for _, u := range users {
+			w.operator(func(s *Server) {
+				_, err := s.place(OutgoingCall{LAC: "lac", Number: strconv.Itoa(u)})
+				w.tell("an operator calls user %d: %v", u, err)
+			})
+		}
+	}
 }
 
 func shuttingDown(_ *plan, r *rand.Rand) (string, func(*world)) {

@@ -21,6 +21,7 @@ type simStore struct {
 	sessions map[sessiondb.SessionKey]*sessiondb.Session
 	calls    map[sessiondb.SessionKey]bool
 	entries  map[uint64]bool
+	cleared  map[sessiondb.TunnelKey]int // calls that were dropped
 	// stops are the causes of all Stops that were ever journaled.
 	stops map[string]aaa.TerminateCause
 	// failing refuses changes; stall is the longest that a step's Apply holds its shard up.
@@ -32,7 +33,7 @@ type simStore struct {
 func newSimStore(w *world) *simStore {
 	return &simStore{
 		w: w, tunnels: map[sessiondb.TunnelKey]*sessiondb.Tunnel{}, sessions: map[sessiondb.SessionKey]*sessiondb.Session{},
-		calls: map[sessiondb.SessionKey]bool{}, entries: map[uint64]bool{}, stops: map[string]aaa.TerminateCause{},
+		calls: map[sessiondb.SessionKey]bool{}, entries: map[uint64]bool{}, cleared: map[sessiondb.TunnelKey]int{}, stops: map[string]aaa.TerminateCause{},
 	}
 }
 
@@ -107,6 +108,7 @@ func (s *simStore) note(c *sessiondb.Change, batch []sessiondb.Change) {
 		s.w.tell("  journal: call %d.%d", c.Call.Key.Tunnel.ID, c.Call.Key.ID)
 	case sessiondb.DropCall:
 		delete(s.calls, c.Call.Key)
+		s.cleared[c.Call.Key.Tunnel]++
 		s.w.tell("  journal: call %d.%d is gone", c.Call.Key.Tunnel.ID, c.Call.Key.ID)
 	case sessiondb.PutEntry:
 		s.entries[c.Entry.Seq] = true

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,8 +15,9 @@ var (
 	simSeed   = flag.Uint64("seed", 0, "replay the simulation of this seed alone, with its history")
 	simKeep   = flag.String("keep", "all", "of -seed's events, keep these only: their numbers, with commas; or all, or none")
 	simFirst  = flag.Uint64("first", 1, "the first of the fixed seeds")
-	simSeeds  = flag.Uint64("seeds", 40, "how many fixed seeds TestSimulation runs, from -first on")
+	simSeeds  = flag.Uint64("seeds", 20, "how many fixed seeds TestSimulation runs, from -first on")
 	simShrink = flag.Duration("shrink", 10*time.Second, "how long to look for the least events that make a failure")
+	simAll    = flag.Bool("all", false, "go on after a violation, and tell each in one line")
 	simFresh  = flag.Duration("fresh", 2*time.Second, "how long TestSimulation goes on with seeds nobody has run before")
 )
 
@@ -25,19 +27,30 @@ func TestSimulation(t *testing.T) {
 		replay(t, *simSeed)
 		return
 	}
+	began, bad := time.Now(), 0
 	for seed := *simFirst; seed < *simFirst+*simSeeds; seed++ {
 		if !survives(t, seed) {
-			return
+			if bad++; !*simAll {
+				return
+			}
+		}
+		if seed%100 == 0 && *simAll {
+			t.Logf("seed %d done, %d violations so far, %v", seed, bad, time.Since(began).Round(time.Second))
 		}
 	}
 	n, end := 0, time.Now().Add(*simFresh)
 	for seed := rand.Uint64N(1 << 48); time.Now().Before(end); seed++ {
 		if !survives(t, seed) {
-			return
+			if bad++; !*simAll {
+				return
+			}
 		}
 		n++
 	}
-	t.Logf("%d fixed seeds, %d fresh ones", *simSeeds, n)
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	t.Logf("%d fixed seeds, %d fresh ones, %d violations, %.1f s of processor time", *simSeeds, n, bad,
+		float64(used.Utime.Nano()+used.Stime.Nano())/1e9)
 }
 
 // survives runs one seed. A failure is told with the least of the plan's events that still make it.
@@ -46,6 +59,10 @@ func survives(t *testing.T, seed uint64) bool {
 	v, _ := simulate(newPlan(seed))
 	if v == nil {
 		return true
+	}
+	if *simAll {
+		t.Errorf("seed %d: %.300v", seed, v)
+		return false
 	}
 	p, v := shrink(seed, v, *simShrink)
 	t.Errorf("%v\n%v\nagain: go test ./lns -run TestSimulation -v -seed %d -keep %s", v, p, seed, p.kept())

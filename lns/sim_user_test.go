@@ -1,11 +1,16 @@
 package lns
 
 import (
+	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
-	"slices"
+	"net/netip"
 	"time"
 
 	"culvert/lac/subscriber"
+	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
+	"culvert/proto/ppp"
 )
 
 // simUser is a subscriber who wants to be online. In the chaos it hangs up,
@@ -13,12 +18,15 @@ import (
 type simUser struct {
 	w      *world
 	index  int
-	tunnel *simTunnel
+	tunnel *simTunnel // that it dials in
+	at     *simTunnel // that its call is in
 	rnd    *rand.Rand // its own, so that users keep their habits when a plan shrinks
 	call   *rigCall   // nil while it is offline
-	online bool
-	due    bool // it will dial
-	heard  time.Duration
+	// dialled counts its calls, sent the packets in all of them.
+	dialled, sent uint32
+	online        bool
+	due           bool // it will dial
+	heard         time.Duration
 }
 
 func newSimUser(w *world, i int) *simUser {
@@ -26,6 +34,7 @@ func newSimUser(w *world, i int) *simUser {
 	t := lac.tunnels[i/len(w.lacs)%len(lac.tunnels)]
 	u := &simUser{w: w, index: i, tunnel: t, rnd: rand.New(rand.NewPCG(w.plan.seed, uint64(1000+i)))}
 	t.users = append(t.users, u)
+	w.users = append(w.users, u)
 	u.dialIn(4 * time.Second)
 	return u
 }
@@ -51,17 +60,85 @@ func (u *simUser) dial() {
 		return
 	}
 	t.lac.serial++
-	c := t.dialAs(t.freeID(), t.lac.serial, userName(u.index), nil)
-	u.call, u.online = c, false
+	c := t.dialAs(t.freeID(), t.lac.serial, userName(u.index), u.icrq)
+	u.begin(c, userName(u.index)) // what it says before the call is up goes nowhere
+	u.calls(c, t)
 	u.w.tell("user %d dials: LAC %d, tunnel %d, session %d, serial %d", u.index, t.lac.index, t.rigLAC.t.LocalID(), c.call.LocalID(), t.lac.serial)
-	c.noticed = func() { u.noticed(c) }
 	t.touched()
+}
+
+// calls gives a user a call, whoever has asked for it.
+func (u *simUser) calls(c *rigCall, t *simTunnel) {
+	u.call, u.at, u.online = c, t, false
+	u.dialled++
+	t.callers[c] = u
+	c.noticed = func() { u.noticed(c) }
 	// Who is not online after a while gives up.
 	u.w.after(40*time.Second, func() {
 		if u.call == c && !c.up {
 			u.hangUp(c)
 		}
 	})
+	if !u.w.calm && u.rnd.Float64() < u.w.plan.guests {
+		u.w.after(u.upTo(4*time.Second), func() { u.guest(c) })
+	}
+}
+
+// begin has the subscriber of a call begin, or begin anew.
+func (u *simUser) begin(c *rigCall, name string) {
+	cfg := u.w.subscriber
+	var fx subscriber.Effects
+	c.client.Start(u.w.now, cfg, name, "secret", rand.New(rand.NewPCG(u.w.plan.seed, u.rnd.Uint64())), &fx)
+	if u.w.subscriber.Auth[0] == ppp.AuthEAP {
+		c.tap = (&eapPeer{u: u, c: c, began: -1}).tap
+	}
+	if c.call.State() == l2tp.CallEstablished {
+		c.effects(&fx)
+	}
+}
+
+// guest has somebody else's modem take over the line, whom RADIUS does not know.
+func (u *simUser) guest(c *rigCall) {
+	if u.w.calm || !u.alive(c) || c.call.State() != l2tp.CallEstablished || c.up {
+		return
+	}
+	u.w.tell("user %d begins anew as a guest", u.index)
+	u.begin(c, fmt.Sprintf("guest%d@sim", u.index))
+	u.tunnel.lac.tunnelOf(c.lac).touched()
+}
+
+// icrq says what the user's LAC knows of the line.
+func (u *simUser) icrq(m *l2tp.Message) {
+	if u.w.plan.speeds {
+		m.SpeedUpdateEnable = true
+		m.Set(l2tp.AVPSpeedUpdateEnable)
+	}
+}
+
+// connected fills in the ICCN of a user's call: its LAC may have negotiated for us.
+func (u *simUser) connected(c *rigCall, iccn *l2tp.Message) {
+	p := u.w.plan
+	if p.async {
+		iccn.FramingType = l2tp.FramingAsync
+	}
+	if u.rnd.Float64() >= p.proxied {
+		return
+	}
+	proxy := subscriber.Proxy{Auth: ppp.AuthCHAP, ID: uint8(u.rnd.IntN(256)), Authenticated: u.rnd.IntN(3) > 0}
+	switch p.profile.Auth[0] {
+	case "pap":
+		proxy.Auth = ppp.AuthPAP
+	case "eap":
+		proxy.Auth, proxy.Authenticated = ppp.AuthEAP, false
+	}
+	for i := range proxy.Challenge {
+		proxy.Challenge[i] = byte(u.rnd.IntN(256))
+	}
+	c.client.StartProxied(u.w.now, u.w.subscriber, userName(u.index), "secret", rand.New(rand.NewPCG(u.w.plan.seed, u.rnd.Uint64())), &proxy, iccn)
+	if p.profile.Proxy != "strict" && u.rnd.IntN(6) == 0 {
+		iccn.LastSentLCP = nil // half of it
+		iccn.Unset(l2tp.AVPLastSentLCP)
+	}
 }
 
 // noticed looks at what has become of a call.
@@ -85,24 +162,24 @@ func (u *simUser) noticed(c *rigCall) {
 func (u *simUser) over(c *rigCall) {
 	if c.lac.calls[c.call.LocalID()] == c {
 		c.lac.forget(c)
+		if t := u.tunnel.lac.tunnelOf(c.lac); t != nil {
+			delete(t.callers, c)
+		}
 	}
+	u.lost(c)
+}
+
+// lost is told when a call is over, or its tunnel down.
+func (u *simUser) lost(c *rigCall) {
 	if u.call == c {
-		u.call, u.online = nil, false
+		u.call, u.at, u.online = nil, nil, false
 		u.dialIn(4 * time.Second)
 	}
 }
 
-// lost is told when the tunnel is down.
-func (u *simUser) lost() {
-	if u.call != nil {
-		u.call, u.online = nil, false
-	}
-	u.dialIn(4 * time.Second)
-}
-
 // alive says whether a call still has its tunnel, and its place in it.
 func (u *simUser) alive(c *rigCall) bool {
-	return u.tunnel.rigLAC == c.lac && c.lac.down == nil && c.lac.calls[c.call.LocalID()] == c && c.cdn == nil
+	return c.lac.down == nil && c.lac.calls[c.call.LocalID()] == c && c.cdn == nil && u.tunnel.lac.tunnelOf(c.lac) != nil
 }
 
 // hangUp has the LAC end a call.
@@ -111,9 +188,10 @@ func (u *simUser) hangUp(c *rigCall) {
 		return
 	}
 	u.w.tell("user %d hangs up session %d", u.index, c.call.LocalID())
+	t := u.tunnel.lac.tunnelOf(c.lac)
 	c.hangUp()
 	u.over(c)
-	u.tunnel.touched()
+	t.touched()
 }
 
 // leave is how a subscriber goes, one way or another.
@@ -127,7 +205,7 @@ func (u *simUser) leave(c *rigCall) {
 		var fx subscriber.Effects
 		c.client.Close(u.w.now, &fx)
 		c.effects(&fx)
-		u.tunnel.touched()
+		u.tunnel.lac.tunnelOf(c.lac).touched()
 	case way < 6:
 		u.hangUp(c)
 	case way < 7:
@@ -135,8 +213,13 @@ func (u *simUser) leave(c *rigCall) {
 		c.client, c.up, u.online = subscriber.Client{}, false, false
 	case way < 8:
 		u.w.tell("user %d dials again", u.index) // its modem has restarted, and the LAC has not noticed
-		c.client, c.up, u.call, u.online = subscriber.Client{}, false, nil, false
+		c.client, c.up, u.call, u.at, u.online = subscriber.Client{}, false, nil, nil, false
 		u.dialIn(time.Second)
+	case way < 9:
+		u.w.tell("user %d's modem begins anew", u.index) // in the same call
+		c.up, u.online = false, false
+		u.begin(c, userName(u.index))
+		u.tunnel.lac.tunnelOf(c.lac).touched()
 	}
 }
 
@@ -155,29 +238,52 @@ func (u *simUser) surf(c *rigCall) {
 		return
 	}
 	c.packets = nil
-	c.ping(c.client.Address(), 60+u.rnd.IntN(1000))
-	u.tunnel.touched()
-	if l := u.w.life; l != nil {
-		l.plane.download(c.client.Address(), 60+u.rnd.IntN(1000))
+	if u.rnd.IntN(4) == 0 {
+		u.at.reports(c, u.rnd.IntN(3))
 	}
-	u.w.after(time.Second+u.upTo(3*time.Second), func() { u.surf(c) })
+	for range 1 + u.rnd.IntN(4) {
+		u.sent++
+		var fx subscriber.Effects
+		c.client.Send(u.numbered(ipPacket(c.client.Address(), simServer, 60+u.rnd.IntN(1000))), &fx)
+		c.effects(&fx)
+	}
+	u.at.touched()
+	if l := u.w.life; l != nil && u.at != nil {
+		l.plane.download(c.client.Address(), 60+u.rnd.IntN(1000))
+		if s := u.session(); s != nil && len(s.routes()) > 0 {
+			l.plane.download(s.routes()[0].Addr().Next(), 60+u.rnd.IntN(100))
+		}
+	}
+	u.w.after(time.Second+u.upTo(u.w.plan.surf), func() { u.surf(c) })
+}
+
+// simServer is what users talk to.
+var simServer = netip.MustParseAddr("203.0.113.5")
+
+// numbered puts user, call and number into an IP packet, by which the core can tell the order.
+func (u *simUser) numbered(p []byte) []byte {
+	for i, n := range []uint32{uint32(u.index), u.dialled, u.sent} {
+		binary.BigEndian.PutUint32(p[28+4*i:], n)
+	}
+	return p
 }
 
 // session is the LNS's side of a user's call, nil where there is none.
 func (u *simUser) session() *session {
 	l := u.w.life
-	if l == nil || u.call == nil || u.tunnel.life != l.number {
+	if l == nil || u.call == nil || u.at == nil || u.at.rigLAC == nil || u.at.life != l.number {
 		return nil
 	}
-	for _, sh := range l.srv.shards {
-		for _, s := range sh.sessions {
-			f := s.facts
-			if f.listener == u.tunnel.listener && f.id == u.tunnel.rigLAC.t.PeerID() && s.peerID == u.call.call.LocalID() {
-				return s
-			}
-		}
+	at, n := tunnelID{u.at.listener, u.at.rigLAC.t.PeerID()}, len(l.srv.shards)
+	t := l.srv.shards[dataplane.ShardOf(at.id, n)].tunnels[at]
+	if t == nil {
+		return nil
 	}
-	return nil
+	id, ok := t.calls.byPeer[u.call.call.LocalID()]
+	if !ok {
+		return nil
+	}
+	return l.srv.shards[dataplane.ShardOf(id, n)].sessions[dataplane.Key{Listener: at.listener, Tunnel: at.id, Session: id}]
 }
 
 // works says whether a user is online and what it sends and gets is counted for it.
@@ -190,25 +296,13 @@ func (u *simUser) works() bool {
 	return p != nil && p.Address == s.address && p.Peer == u.call.lac.address
 }
 
-// user is the nth user.
-func (w *world) user(n int) *simUser {
-	lac := w.lacs[n%len(w.lacs)]
-	t := lac.tunnels[n/len(w.lacs)%len(lac.tunnels)]
-	return t.users[n/len(w.lacs)/len(lac.tunnels)]
-}
-
 // online lists the users who are online, or are not.
 func (w *world) online(yes bool) []int {
 	var list []int
-	for _, l := range w.lacs {
-		for _, t := range l.tunnels {
-			for _, u := range t.users {
-				if u.works() == yes {
-					list = append(list, u.index)
-				}
-			}
+	for _, u := range w.users {
+		if u.works() == yes {
+			list = append(list, u.index)
 		}
 	}
-	slices.Sort(list)
 	return list
 }

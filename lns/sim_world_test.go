@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"culvert/lac/subscriber"
 	"culvert/proto/l2tp"
 )
 
@@ -25,7 +26,10 @@ import (
 //	sim_aaa_test.go       RADIUS authentication
 //	sim_acct_test.go      RADIUS accounting, and the books that must balance
 //	sim_net_test.go       the network, and what is checked of what passes it
-//	sim_lac_test.go       LACs and subscribers
+//	sim_lac_test.go       LACs
+//	sim_call_test.go      calls that the LNS asks LACs for
+//	sim_user_test.go      subscribers
+//	sim_eap_test.go       EAP, on both sides of the LNS
 //	sim_check_test.go     what must be true after each step
 //	sim_end_test.go       what must be true in the end
 //	sim_mutation_test.go  faults put into the code, each of which must be caught
@@ -46,16 +50,21 @@ type world struct {
 	books  *books
 	net    *simNet
 	lacs   []*simLAC
-	calm   bool // the chaos is over: nothing is broken any more
+	users  []*simUser // by their numbers
+	// subscriber is how all users' modems are configured.
+	subscriber *subscriber.Config
+	calm       bool // the chaos is over: nothing is broken any more
 	// seen are the sessions that were ever seen, by Acct-Session-Id.
-	seen    map[string]*session
-	causes  map[string]string // by Acct-Session-Id: why it ended
-	history history
-	events  int
+	seen   map[string]*session
+	causes map[string]string // by Acct-Session-Id: why it ended
+	// tunnelIDs says in which life each was used last.
+	tunnelIDs map[tunnelID]int
+	history   history
+	events    int
 }
 
 // maxEvents is far more than any plan makes.
-const maxEvents = 2_000_000
+const maxEvents = 20_000_000
 
 // event is something that happens at a time; of those at one time, the first planned comes first.
 type event struct {
@@ -117,8 +126,11 @@ func simulate(p *plan) (v *violation, w *world) {
 func newWorld(p *plan) *world {
 	w := &world{
 		plan: p, rnd: rand.New(rand.NewPCG(p.seed, 1)),
-		seen: map[string]*session{}, causes: map[string]string{},
+		seen: map[string]*session{}, causes: map[string]string{}, tunnelIDs: map[tunnelID]int{},
 	}
+	modems := subscriber.DefaultConfig()
+	modems.Auth, modems.AuthTries = p.methods, 40
+	w.subscriber = &modems
 	w.store, w.radius, w.books, w.net = newSimStore(w), newSimRADIUS(w), newBooks(w), newSimNet(w)
 	return w
 }

@@ -23,9 +23,9 @@ type terms struct {
 // noTerms are those of every grant that says nothing of the kind.
 var noTerms = &terms{}
 
-// termsOf takes the terms of a grant to who said that name.
-func termsOf(g *aaa.Grant, said string) *terms {
-	renamed := g.User != "" && g.User != said
+// termsOf takes the terms of a grant to who said a name, and is accounted as user.
+func termsOf(g *aaa.Grant, user, said string) *terms {
+	renamed := user != said
 	if len(g.Routes)+len(g.Class) == 0 && g.SessionTimeout == 0 && g.IdleTimeout == 0 && g.Interim == 0 && !renamed {
 		return noTerms
 	}

@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -25,7 +26,7 @@ func TestTermsOf(t *testing.T) {
 		{"interim", aaa.Grant{Interim: time.Minute}, terms{interim: time.Minute}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := termsOf(&c.grant, "x")
+			got := termsOf(&c.grant, cmp.Or(c.grant.User, "x"), "x")
 			if !reflect.DeepEqual(*got, c.want) || (got == noTerms) != reflect.DeepEqual(c.want, terms{}) {
 				t.Errorf("termsOf: %+v, want %+v", *got, c.want)
 			}

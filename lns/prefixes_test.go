@@ -1,0 +1,120 @@
+package lns
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"culvert/aaa"
+	"culvert/proto/l2tp"
+)
+
+func TestPrefixes(t *testing.T) {
+	a, b, c := netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/24"), netip.MustParsePrefix("10.1.0.7/24")
+	for _, x := range []struct {
+		name  string
+		want  []netip.Prefix
+		user  string
+		owner uint64
+		stale []uint64
+		is    error
+		held  uint64 // who holds a in the end
+	}{
+		{"free", []netip.Prefix{b}, "bob", 9, nil, nil, 5},
+		{"its own once more", []netip.Prefix{a, b}, "alice", 5, nil, nil, 5},
+		{"of an earlier session", []netip.Prefix{a}, "alice", 9, []uint64{5}, nil, 9},
+		{"with host bits", []netip.Prefix{c}, "alice", 9, []uint64{5}, nil, 9},
+		{"of a later session", []netip.Prefix{b, a}, "alice", 4, nil, errOutdated, 5},
+		{"another's", []netip.Prefix{b, a}, "bob", 9, nil, aaa.ErrAddressInUse, 5},
+		{"none", nil, "bob", 9, nil, nil, 5},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			var p prefixes
+			if _, err := p.acquire([]netip.Prefix{a}, "alice", 5); err != nil {
+				t.Fatal(err)
+			}
+			stale, err := p.acquire(x.want, x.user, x.owner)
+			if !slices.Equal(stale, x.stale) || !errors.Is(err, x.is) || p.held[a].owner != x.held {
+				t.Errorf("stale %v, error %v, held by %d", stale, err, p.held[a].owner)
+			}
+			if err != nil && p.len() != 1 {
+				t.Errorf("%d are held after a refusal", p.len())
+			}
+			p.release([]netip.Prefix{a, b}, 5)
+			p.release([]netip.Prefix{a, b}, 9)
+			p.release([]netip.Prefix{a, b}, 4)
+			if p.len() != 0 {
+				t.Errorf("%v are held still", p.held)
+			}
+		})
+	}
+}
+
+// A network has one session: of one subscriber the latest, of two the first.
+func TestRoutedSubscribers(t *testing.T) {
+	lan := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")}
+	r := newRig(t, nil)
+	r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) { return &aaa.Grant{Routes: lan}, nil }
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	first := l.dial("alice", nil)
+	r.until(5*time.Second, "up", func() bool { return first.up })
+	thief := l.dial("mallory", nil)
+	r.until(10*time.Second, "refused", func() bool { return thief.cdn != nil })
+	if n := r.stats().Downs[CauseAddressInUse.String()]; n != 1 || thief.cdn.Code != l2tp.CDNAdministrative {
+		t.Errorf("causes %v, the LAC was told %v", r.stats().Downs, thief.cdn)
+	}
+	second := l.dial("alice", nil)
+	r.until(10*time.Second, "the later call is up and the earlier over", func() bool { return second.up && first.cdn != nil })
+	if n := r.stats().Downs[CauseReplaced.String()]; n != 1 {
+		t.Errorf("causes %v", r.stats().Downs)
+	}
+	r.plane.InjectCore(ipPacket(netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr("10.1.0.9"), 100))
+	r.run(time.Second)
+	if len(second.packets) != 1 || r.srv.prefixes.held[lan[0]].owner != r.session("alice").owner {
+		t.Errorf("%d packets, held by %+v", len(second.packets), r.srv.prefixes.held)
+	}
+	r.start(nil) // it is held after a restart, too
+	r.aaa.decide = nil
+	r.run(time.Second)
+	if s := r.session("alice"); s == nil || r.srv.prefixes.held[lan[0]].owner != s.owner {
+		t.Errorf("after a restart it is held by %+v", r.srv.prefixes.held)
+	}
+	second.hangUp()
+	r.run(5 * time.Second)
+	if r.srv.prefixes.len() != 0 {
+		t.Errorf("left: %+v", r.srv.prefixes.held)
+	}
+}
+
+// A renegotiation under another grant changes what a session holds.
+func TestRoutesOfARenegotiation(t *testing.T) {
+	grants := [][]netip.Prefix{{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/24")}, {netip.MustParsePrefix("10.2.0.0/24")}}
+	r := newRig(t, nil)
+	n := 0
+	r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) {
+		n++
+		return &aaa.Grant{Routes: grants[min(n, 2)-1]}, nil
+	}
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	c := l.dial("alice", nil)
+	r.until(5*time.Second, "up", func() bool { return c.up })
+	if r.srv.prefixes.len() != 2 {
+		t.Errorf("held: %+v", r.srv.prefixes.held)
+	}
+	r.redialPPP(c, "alice")
+	r.until(10*time.Second, "up again", func() bool { return c.up && n == 2 })
+	if h := r.srv.prefixes.held; len(h) != 1 || h[grants[1][0]].user != "alice" {
+		t.Errorf("held: %+v", h)
+	}
+	// A later session of another's name is refused for what is held, and says so.
+	thief := l.dial("mallory", nil)
+	r.until(10*time.Second, "refused", func() bool { return thief.cdn != nil })
+	if _, err := r.srv.prefixes.acquire(grants[1], "mallory", 99); err == nil || !strings.Contains(err.Error(), `10.2.0.0/24 is routed to "alice"`) {
+		t.Errorf("got %v", err)
+	}
+}
