@@ -42,9 +42,6 @@ func (l *Link) closing() {
 // finish is the one way to Down. fallback is the reason where none is known
 // yet.
 func (l *Link) finish(fallback Reason, fx *Effects) {
-	if l.phase == PhaseDown {
-		return
-	}
 	if l.reason == ReasonNone {
 		l.reason = fallback
 	}

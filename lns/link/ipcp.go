@@ -32,7 +32,7 @@ func as4(a netip.Addr) [4]byte {
 	return a.As4()
 }
 
-// of is the address for an IPCP option of this type.
+// of is the address for an IPCP option of this type, which is one with an address.
 func (a *addresses) of(typ uint8) [4]byte {
 	switch typ {
 	case ppp.OptionIPAddress:
@@ -43,10 +43,8 @@ func (a *addresses) of(typ uint8) [4]byte {
 		return a.dns[1]
 	case ppp.OptionPrimaryNBNS:
 		return a.nbns[0]
-	case ppp.OptionSecondaryNBNS:
-		return a.nbns[1]
 	}
-	return [4]byte{}
+	return a.nbns[1] // IPCPConfig.Addr knows no other
 }
 
 // startNetwork opens IPCP.

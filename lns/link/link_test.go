@@ -63,6 +63,7 @@ func TestConfigValidate(t *testing.T) {
 		"[PAP PAP]":                   {Auth: []Method{MethodPAP, MethodPAP}},
 		"[none]":                      {Auth: []Method{MethodNone}},
 		"link: authentication":        {Auth: []Method{9}},
+		"link: proxy policy 4":        {Proxy: ProxyAlways + 1},
 	} {
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
@@ -257,6 +258,19 @@ func TestMappedAddressesAndMTU(t *testing.T) {
 	}
 	if as4(testNetwork().Peer) != as4(testNetwork().Peer.Unmap()) || as4(n.NBNS[0]) != [4]byte{} {
 		t.Error("as4")
+	}
+}
+
+// Whose map of control characters is which (RFC 1662 section 7.1): without the option all are escaped.
+func TestControlCharacters(t *testing.T) {
+	w := &wired{t: t, cfg: testConfig(t), fx: NewEffects(0)}
+	w.l.Start(0, w.cfg, seeded(1), nil, w.fx)
+	w.collect()
+	w.deliver(ppp.ConfigureRequest, 1, []byte{2, 6, 0, 10, 0, 0, 5, 6, 1, 2, 3, 4})
+	w.collect()
+	w.event(ppp.RCA)
+	if peer, own := w.l.PeerACCM(), w.l.OwnACCM(); peer != 0xa0000 || own != 0xffffffff {
+		t.Errorf("the peer's map is %08x, ours %08x", peer, own)
 	}
 }
 

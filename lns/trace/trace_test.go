@@ -2,7 +2,6 @@ package trace
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -101,6 +100,41 @@ func TestTexts(t *testing.T) {
 		{func(l *Log) { l.State(0, StateNetwork, testLimit) }, "authenticated; IPCP starts"},
 		{func(l *Log) { l.Up(0, netip.MustParseAddr("100.64.0.7"), testLimit) }, "IPCP opened 100.64.0.7"},
 		{func(l *Log) { l.End(0, "user-request", "the peer terminated", testLimit) }, "cause user-request: the peer terminated"},
+		{func(l *Log) {
+			l.PPP(0, Sent, frame(ppp.ProtocolIPV6CP, ppp.ConfigureRequest, 1, []byte("\x01\x0aabcdefgh\x02\x03x")), testLimit)
+		},
+			"IPV6CP: send Configure-Request id 1 interface-identifier 6162636465666768 option 2 78"},
+		{func(l *Log) {
+			l.PPP(0, Sent, frame(ppp.ProtocolLCP, ppp.ConfigureNak, 1, []byte{2, 6, 0, 10, 0, 0, 3, 5, 0xc2, 0x23, 99, 3, 5, 0xc0, 0x23, 1, 1, 3, 5}), testLimit)
+		},
+			"LCP: send Configure-Nak id 1 accm 000a0000 auth CHAP-99 auth PAP option 1 05"},
+		{func(l *Log) {
+			l.PPP(0, Received, frame(ppp.ProtocolIPCP, ppp.ConfigureReject, 1, []byte{2, 6, 0, 0x2d, 15, 1, 3, 3, 1}), testLimit)
+		},
+			"IPCP: recv Configure-Reject id 1 option 2 002d0f01 option 3 01"},
+		{func(l *Log) { l.PPP(0, Received, frame(ppp.ProtocolCHAP, 9, 1, nil), testLimit) }, "CHAP: recv Code-9 id 1"},
+		{func(l *Log) {
+			l.PPP(0, Received, frame(ppp.ProtocolPAP, ppp.PAPNak, 1, []byte{2, 'n', 'o'}), testLimit)
+		}, `PAP: recv Authenticate-Nak id 1 "no"`},
+		{func(l *Log) {
+			l.PPP(0, Sent, frame(ppp.ProtocolCHAP, ppp.CHAPSuccess, 1, []byte("S=00112233 M=welcome")), testLimit)
+		},
+			`CHAP: send Success id 1 "welcome"`},
+		{func(l *Log) {
+			l.PPP(0, Sent, frame(ppp.ProtocolCHAP, ppp.CHAPFailure, 1, []byte("E=691 R=0")), testLimit)
+		}, `CHAP: send Failure id 1 "E=691 R=0"`},
+		{func(l *Log) { l.PPP(0, Sent, frame(ppp.ProtocolEAP, 3, 1, nil), testLimit) }, "EAP: send Success id 1"},
+		{func(l *Log) {
+			l.Call(0, Sent, message(l2tp.MessageOCRQ, func(m *l2tp.Message) { m.AssignedSessionID, m.CallSerial = 3, 4 }), testLimit)
+		}, "send OCRQ session 3 serial 4"},
+		{func(l *Log) { l.Call(0, Received, message(l2tp.MessageWEN, nil), testLimit) }, "recv WEN"},
+		{func(l *Log) { l.Call(0, Sent, message(l2tp.MessageCSURQ, nil), testLimit) }, "send CSURQ"},
+		{func(l *Log) { l.Answer(0, VerdictNone, "", "", testLimit) }, "RADIUS: no answer"},
+		{func(l *Log) { l.Up(0, netip.MustParseAddr("2001:db8::7"), testLimit) }, "IPCP opened 2001:db8::7"},
+		{func(l *Log) { l.Up(0, netip.Addr{}, testLimit) }, "IPCP opened"},
+		{func(l *Log) { l.NoteRepeated(0, SourceIKE, "again", testLimit) }, "again"},
+		{func(l *Log) { l.Note(0, SourceLNS, "a\x1b[2J", testLimit) }, `"a\x1b[2J"`},
+		{func(l *Log) { l.Note(0, SourceLNS, "a\xff", testLimit) }, `"a\xff"`},
 		{func(l *Log) { l.Note(0, SourceIKE, "child SA rekeyed", testLimit) }, "child SA rekeyed"},
 	} {
 		var l Log
@@ -151,144 +185,56 @@ func TestNoSecrets(t *testing.T) {
 	}
 }
 
-// What repeats is one event, and does not push out the others.
-func TestRepetitionsAreOneEvent(t *testing.T) {
-	var l Log
-	l.Begin(time.Hour, nil)
-	l.Note(time.Hour, SourceLNS, "first", testLimit)
-	now := time.Hour
-	for range 1000 {
-		now += 30 * time.Second
-		l.PPP(now, Sent, frame(ppp.ProtocolLCP, ppp.EchoRequest, uint8(now/time.Second), []byte{1, 2, 3, 4}), testLimit)
-		l.PPP(now, Received, frame(ppp.ProtocolLCP, ppp.EchoReply, uint8(now/time.Second), []byte{1, 2, 3, 4}), testLimit)
-		l.PPP(now, Received, frame(ppp.ProtocolCCP, 1, 1, nil), testLimit)
-	}
-	var list []Event
-	for e := range l.Events() {
-		list = append(list, e)
-	}
-	if len(list) != 4 || l.Dropped() != 0 {
-		t.Fatalf("%d events, %d dropped: %v", len(list), l.Dropped(), list)
-	}
-	e := list[1]
-	if e.Text != "LCP: send Echo-Request" || e.Count != 1000 || e.At != time.Hour+30*time.Second || e.Until != now {
-		t.Errorf("got %+v, want 1000 until %v", e, now)
-	}
-	if list[0].Text != "first" || list[0].Until != list[0].At || list[0].Count != 1 {
-		t.Errorf("got %+v", list[0])
-	}
-}
-
-// A log never grows beyond its limit; the newest events stay, with their times.
-func TestBound(t *testing.T) {
-	for _, limit := range []int{MinLimit, 512, 2000} {
+// The types of EAP that are known have names, others their numbers.
+func TestEAPTypes(t *testing.T) {
+	for typ, want := range map[byte]string{
+		1: "Identity", 2: "Notification", 3: "Nak", 4: "MD5-Challenge", 13: "TLS", 21: "TTLS", 25: "PEAP", 26: "MS-CHAPv2", 43: "43",
+	} {
 		var l Log
 		l.Begin(0, nil)
-		const n = 3000
-		for i := range n {
-			l.Note(time.Duration(i)*time.Second, SourceLNS, fmt.Sprint("event ", i, strings.Repeat("x", i%50)), limit)
-			if len(l.b) > limit || l.Size() > limit+2*growBy {
-				t.Fatalf("limit %d: %d octets, %d held", limit, len(l.b), l.Size())
-			}
-		}
-		count, i := 0, 0
-		for e := range l.Events() {
-			fmt.Sscanf(e.Text, "event %d", &i)
-			if e.At != time.Duration(i)*time.Second {
-				t.Fatalf("limit %d: event %d is at %v", limit, i, e.At)
-			}
-			count++
-		}
-		if i != n-1 || count+l.Dropped() != n || count < 3 {
-			t.Errorf("limit %d: %d events, %d dropped, the last is %d", limit, count, l.Dropped(), i)
+		l.PPP(0, Received, frame(ppp.ProtocolEAP, 1, 5, []byte{typ}), testLimit)
+		if got := texts(&l)[0]; got != "EAP: recv Request id 5 type "+want {
+			t.Errorf("%d: %q", typ, got)
 		}
 	}
 }
 
-// An answer says how long it took, also when it is read by itself.
-func TestAnswerTime(t *testing.T) {
-	var l Log
-	l.Begin(time.Second, nil)
-	l.Ask(time.Second, "alice", "PAP", testLimit)
-	at := l.Answer(time.Second+3*time.Millisecond, VerdictAccept, "radius1", "", testLimit)
-	e, ok := l.Event(at)
-	if want := "RADIUS: Access-Accept from radius1 in 3 ms"; !ok || e.Text != want || texts(&l)[1] != want {
-		t.Errorf("got %q, %q", e.Text, texts(&l))
+// What is no control message of the tunnel's own is in no tunnel's log: data, acknowledgements,
+// messages of calls, vendors' messages, what is malformed.
+func TestControlTakesTheTunnelsOwn(t *testing.T) {
+	datagram := func(typ l2tp.MessageType) []byte {
+		b := message(typ, nil).Append(l2tp.ControlHeader(1, 0, 2, 3).Append(nil))
+		l2tp.PutLength(b)
+		return b
 	}
-}
-
-func TestOff(t *testing.T) {
-	var l Log
-	l.PPP(0, Sent, frame(ppp.ProtocolLCP, ppp.ConfigureRequest, 1, nil), testLimit)
-	l.Call(0, Sent, message(l2tp.MessageICRP, nil), testLimit)
-	l.Ask(0, "a", "PAP", testLimit)
-	l.State(0, StateLCP, testLimit)
-	l.End(0, "x", "", testLimit)
-	l.Resent(0, 1, testLimit)
-	if l.On() || l.Size() != 0 || len(texts(&l)) != 0 || l.Fit() != nil {
-		t.Error("a log that is off holds something")
-	}
-}
-
-// Fit gives the large buffer back and keeps the events.
-func TestFit(t *testing.T) {
-	var l Log
-	l.Begin(0, make([]byte, 0, 512))
-	l.Note(0, SourceLNS, "one", testLimit)
-	free := l.Fit()
-	if cap(free) != 512 || l.Size() > 64 || texts(&l)[0] != "one" {
-		t.Errorf("freed %d, holds %d: %q", cap(free), l.Size(), texts(&l))
-	}
-	free = append(free, bytes.Repeat([]byte{0xff}, 400)...)
-	if l.Note(1, SourceLNS, "two", testLimit); len(texts(&l)) != 2 || texts(&l)[0] != "one" {
-		t.Errorf("got %q after %d octets went into the freed buffer", texts(&l), len(free))
-	}
-}
-
-// Neither what is on the wire nor what lies in memory makes a log grow or a reader fail.
-func FuzzLog(f *testing.F) {
-	lcp := ppp.LCPConfig{MRU: 1492, Auth: ppp.AuthCHAP, Magic: 1}
-	f.Add(frame(ppp.ProtocolLCP, ppp.ConfigureRequest, 1, lcp.Append(nil)))
-	f.Add(frame(ppp.ProtocolPAP, ppp.PAPRequest, 1, []byte{1, 'a', 1, 'b'}))
-	f.Add(frame(ppp.ProtocolCHAP, ppp.CHAPFailure, 1, []byte("E=691 C=")))
-	f.Add(frame(ppp.ProtocolLCP, ppp.ProtocolReject, 1, []byte{0x80}))
-	f.Add([]byte{0xc8, 2, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 8, 0, 0, 0, 0, 0, 6})
-	f.Fuzz(func(t *testing.T, b []byte) {
+	vendor := datagram(l2tp.MessageStopCCN)
+	vendor[15] = 9
+	zlb := l2tp.ControlHeader(1, 0, 2, 3).Append(nil)
+	l2tp.PutLength(zlb)
+	for name, c := range map[string]struct {
+		datagram []byte
+		want     string
+	}{
+		"SCCRQ": {datagram(l2tp.MessageSCCRQ), "recv SCCRQ Ns 2 Nr 3"}, "HELLO": {datagram(l2tp.MessageHello), "recv HELLO"},
+		"ICRQ": {datagram(l2tp.MessageICRQ), ""}, "vendor": {vendor, ""}, "ZLB": {zlb, ""},
+		"data": {[]byte{0, 2, 0, 1, 0, 1, 0xff, 3, 0xc0, 0x21, 9, 9, 9, 9, 9}, ""}, "malformed": {[]byte{0xc8}, ""},
+	} {
 		var l Log
 		l.Begin(0, nil)
-		var m l2tp.Message
-		_ = l2tp.ParseMessage(b, nil, &m)
-		for i := range 8 {
-			now := time.Duration(i) * time.Minute
-			l.PPP(now, Received, b, MinLimit)
-			l.Control(now, Sent, b, MinLimit)
-			l.Call(now, Received, &m, MinLimit)
-			l.End(now, "protocol-error", string(b), MinLimit)
-			l.Answer(now, VerdictReject, string(b), string(b), MinLimit)
-			if len(l.b) > MinLimit {
-				t.Fatalf("%d octets", len(l.b))
-			}
+		if at := l.Control(0, Received, c.datagram, testLimit); (at != 0) != (c.want != "") || strings.Join(texts(&l), "|") != c.want {
+			t.Errorf("%s: %q at %d, want %q", name, texts(&l), at, c.want)
 		}
-		texts(&l)
-		// The same octets as if they were records.
-		raw := Log{b: append(make([]byte, headLen), b...)}
-		texts(&raw)
-	})
+	}
+	var l Log
+	l.Begin(0, nil)
+	if l.PPP(0, Received, []byte{0xff}, testLimit) != 0 || len(texts(&l)) != 0 {
+		t.Errorf("what is no frame is %q", texts(&l))
+	}
 }
 
-func BenchmarkRecord(b *testing.B) {
-	lcp := ppp.LCPConfig{MRU: 1492, Auth: ppp.AuthCHAP, Magic: 1}
-	request := frame(ppp.ProtocolLCP, ppp.ConfigureRequest, 1, lcp.Append(nil))
-	echo := frame(ppp.ProtocolLCP, ppp.EchoReply, 1, []byte{0, 0, 0, 1})
-	for name, f := range map[string][]byte{"packet": request, "echo": echo} {
-		b.Run(name, func(b *testing.B) {
-			var l Log
-			l.Begin(0, make([]byte, 0, testLimit+64))
-			b.ReportAllocs()
-			for i := range b.N {
-				l.PPP(time.Duration(i)*time.Millisecond, Sent, f, testLimit)
-			}
-		})
+func TestNames(t *testing.T) {
+	if SourceIKE.String() != "ike" || SourceLNS.String() != "lns" || Received.String() != "recv" || Inside.String() != "" {
+		t.Error("a source or a direction has another name than scripts know")
 	}
 }
 

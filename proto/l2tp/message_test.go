@@ -179,6 +179,30 @@ func TestMessageSet(t *testing.T) {
 	}
 }
 
+// An extraordinary message does not keep its memory, an ordinary one does.
+func TestMessageReset(t *testing.T) {
+	m := Message{SpeedUpdates: make([]SpeedUpdate, 300), SessionStates: make([]SessionState, 300), scratch: make([]byte, 5000)}
+	if m.Reset(); cap(m.SpeedUpdates) != 0 || cap(m.SessionStates) != 0 || cap(m.scratch) != 0 {
+		t.Errorf("room for %d updates, %d states, %d octets is kept", cap(m.SpeedUpdates), cap(m.SessionStates), cap(m.scratch))
+	}
+	m = Message{SpeedUpdates: make([]SpeedUpdate, 3), SessionStates: make([]SessionState, 3), scratch: make([]byte, 50)}
+	if m.Reset(); cap(m.SpeedUpdates) != 3 || cap(m.SessionStates) != 3 || cap(m.scratch) != 50 {
+		t.Error("an ordinary message's memory is not used again")
+	}
+}
+
+// Of two AVPs of one kind the first counts, in the line's as in all others.
+func TestAccessLineTwice(t *testing.T) {
+	one := Message{Type: MessageICRQ, AssignedSessionID: 1, Line: &AccessLine{AgentCircuitID: []byte("first")}}
+	one.Set(AVPAssignedSessionID, AVPCallSerial)
+	one.Line.Set(LineAgentCircuitID)
+	two := AccessLine{AgentCircuitID: []byte("second")}
+	two.Set(LineAgentCircuitID)
+	if got := parse(t, two.append(one.Append(nil), hiding{})); string(got.Line.AgentCircuitID) != "first" {
+		t.Errorf("the line is %q", got.Line.AgentCircuitID)
+	}
+}
+
 func TestAccessLineNil(t *testing.T) {
 	var l *AccessLine
 	if _, ok := l.Rate(LineActualUp); ok || l.Has(LineType) {

@@ -10,7 +10,7 @@ func TestStrings(t *testing.T) {
 		{ResultCode(0).CDN(), "0"},
 		{ResultCode(900).StopCCN(), "900"},
 		{ErrorTryAnother.String(), "try another"},
-		{ErrorCode(99).String(), "99"},
+		{ErrorCode(99).String(), "99"}, {TieWon.String(), "won"}, {TieBoth.String(), "both lost"}, {Tie(9).String(), "9"},
 		{Result{Code: 2, Error: 7}.String(), "2/7"},
 		{Result{Code: 2, Error: 7, Message: "full\n\xff"}.String(), `2/7 "full\n\xff"`},
 		{Result{Code: 2, Error: 7}.CDN(), "general error: try another"},

@@ -195,7 +195,7 @@ func TestTunnelAccessors(t *testing.T) {
 	var fx Effects
 	receive(t, tun, m, &fx)
 	if tun.PeerTieBreaker() != 77 || tun.PeerWindow() != 9 || tun.Role() != RoleLNS || tun.Ns() != 1 || tun.Nr() != 1 ||
-		tun.Unacked() != 1 || tun.Retransmissions() != 0 || tun.Done() {
+		tun.Una() != 0 || tun.Unacked() != 1 || tun.Retransmissions() != 0 || tun.Done() || tun.Held() {
 		t.Errorf("%+v", tun)
 	}
 	tun.Open(0, &fx)

@@ -72,6 +72,11 @@ func TestCollide(t *testing.T) {
 			if !gone && tun.State() != TunnelWaitReply {
 				t.Errorf("is %v", tun.State())
 			}
+			if fx.Reset(); gone {
+				if tun.Tick(time.Hour, &fx); len(fx.Packets)+len(fx.Events) != 0 {
+					t.Errorf("a tunnel that never was says %d things an hour later", len(fx.Packets)+len(fx.Events))
+				}
+			}
 		})
 	}
 }

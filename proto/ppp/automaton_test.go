@@ -43,6 +43,14 @@ func expire(t *testing.T, a *Automaton, l *Limits) (at []time.Duration, last Act
 	return at, last
 }
 
+// The defaults of RFC 1661 section 4.6.
+func TestDefaultLimits(t *testing.T) {
+	l := DefaultLimits()
+	if l.Restart != 3*time.Second || l.MaxTerminate != 2 || l.MaxConfigure != 10 || l.MaxFailure != 5 || l.RestartFirst > l.Restart {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestMaxConfigure(t *testing.T) {
 	l := testLimits()
 	a := started(l)
