@@ -8,7 +8,7 @@ PKGS     ?= ./...
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build generate check fmt vet lint generated rules \
-        test unit interop simulate race fuzz bench deps clean
+        test unit cover interop simulate race fuzz bench deps clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## "; print "usage: make TARGET [VAR=value]\n" } \
@@ -31,6 +31,9 @@ test: deps unit interop ## everything that CI runs but the linters (as root it i
 unit: ## all Go tests but the interop suite, with a list of what was skipped and why
 	@ops/lab/unit.sh $(PKGS)
 
+cover: ## coverage by statement of proto/..., lns/link and lns/trace; fails at LEAST (95) per cent or below; V=1 lists what no test runs
+	@LEAST='$(LEAST)' V='$(V)' ops/lab/cover.sh
+
 interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL, then over IPsec with strongSwan (as root; SUITES=interop leaves IPsec out)
 	@SUITES='$(SUITES)' ops/lab/interop.sh
 
@@ -40,14 +43,14 @@ simulate: ## break simulated LNSs on all cores for MINUTES (1), or with SEEDS fr
 race: ## the Go tests under the race detector (slow)
 	$(GO) test -race -count=1 $(PKGS)
 
-fuzz: ## every fuzz target for FUZZTIME (60s)
-	@FUZZTIME=$(FUZZTIME) ops/lab/fuzz.sh $(PKGS)
+fuzz: ## every fuzz target for FUZZTIME (60s), JOBS side by side (as many as cores); RUN=pattern picks some, SKIP=file leaves some out
+	@FUZZTIME='$(FUZZTIME)' JOBS='$(JOBS)' RUN='$(RUN)' SKIP='$(SKIP)' ops/lab/fuzz.sh $(PKGS)
 
 bench: ## Go benchmarks (BENCH=pattern), then the end-to-end measurements
 	@BENCH='$(BENCH)' ops/lab/bench.sh $(PKGS)
 
 ##@ Keep
-check: fmt vet lint generated rules ## format, vet, staticcheck, generated code, import rules
+check: fmt vet lint generated rules cover ## format, vet, staticcheck, generated code, import rules, coverage of the protocol cores
 
 fmt:
 	@echo '== gofmt'
