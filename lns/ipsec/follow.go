@@ -45,7 +45,7 @@ func (s *session) begin(ctx context.Context) error {
 	if err := s.resync(ctx, true); err != nil {
 		return err
 	}
-	m.wants, m.loaded = nil, nil
+	m.wants, m.loaded, m.lastAudit = nil, nil, time.Now()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -116,6 +116,9 @@ func (s *session) timed(ctx context.Context, now time.Time) error {
 	}
 	if now.Sub(m.lastSync) >= resyncEvery {
 		return s.resync(ctx, false)
+	}
+	if err := s.audit(ctx, now); err != nil {
+		return err
 	}
 	return s.initiate(ctx, now)
 }

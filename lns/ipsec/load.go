@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-	"time"
 
 	"culvert/lns"
 	"culvert/lns/ipsec/vici"
@@ -26,7 +25,7 @@ func (s *session) load(ctx context.Context) error {
 	m.forgetProblems(wants)
 	first := m.loaded == nil
 	if first {
-		m.loaded = map[string]string{}
+		m.loaded, m.keys = map[string]string{}, map[string]string{}
 	}
 	if err := s.unload(ctx, wants, first); err != nil {
 		return err
@@ -99,10 +98,14 @@ func (s *session) loadOne(ctx context.Context, key, command string, args vici.Se
 	if s.m.loaded[key] == string(b) {
 		return nil
 	}
-	if _, err := s.call(ctx, command, args); err != nil {
+	answer, err := s.call(ctx, command, args)
+	if err != nil {
 		return err
 	}
 	s.m.loaded[key] = string(b)
+	if id := answer.Get("id"); command == "load-key" && id != "" {
+		s.m.keys[key] = id
+	}
 	return nil
 }
 
@@ -203,29 +206,4 @@ func (m *Manager) warnShared(wants map[string]*wanted, names []string) {
 		m.cfg.Log.Warn("several LAC profiles match any source with a pre-shared key and no remote_ids: charon tries the key of one of them only; name identities in remote_ids, or keep one such profile",
 			"profiles", strings.Join(vague, ", "))
 	}
-}
-
-// initiate calls LACs that we are to call and that have no SA.
-func (s *session) initiate(ctx context.Context, now time.Time) error {
-	m := s.m
-	for i := range m.loading {
-		p := &m.loading[i]
-		if p.IPsecMode() == lns.IPsecNever || !p.IPsec.Initiate || now.Sub(m.tried[p.Name]) < initiateEvery {
-			continue
-		}
-		m.tried[p.Name] = now
-		if len(p.Prefixes) != 1 || !p.Prefixes[0].IsSingleIP() || m.tab.count()[p.Name] > 0 {
-			continue
-		}
-		var args vici.Section
-		args.Set("ike", connName(p.Name, 0))
-		args.Set("child", childName)
-		args.Set("timeout", "-1")
-		args.Set("init-limits", "no")
-		_, err := s.call(ctx, "initiate", args)
-		if err := s.tolerate("a LAC was not called", err, "profile", p.Name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -50,19 +50,21 @@ type Manager struct {
 	problems  map[string]string // profile: what charon or the kernel refused
 
 	// Of the goroutine:
-	began    time.Time
-	wants    map[string]*wanted // by profile
-	loaded   map[string]string  // what charon has, by name: the encoded message
-	loading  []lns.LACProfile   // the profiles in force
-	ikes     ikeLog
-	gone     []departed
-	ours     map[uint32]ended // IKE SAs that we have ended, and why
-	lastMiss time.Time
-	lastSync time.Time
-	tried    map[string]time.Time // when a profile's SA was last initiated
-	away     string               // what was last said of a charon that is away
-	wallSet  bool                 // the wall is as profiles want it
-	cleaned  bool                 // what an earlier life of lnsd has left in charon is gone
+	began     time.Time
+	wants     map[string]*wanted // by profile
+	loaded    map[string]string  // what charon has, by name: the encoded message
+	keys      map[string]string  // charon's names of private keys, by the keys of loaded
+	loading   []lns.LACProfile   // the profiles in force
+	ikes      ikeLog
+	gone      []departed
+	ours      map[uint32]ended // IKE SAs that we have ended, and why
+	lastMiss  time.Time
+	lastSync  time.Time
+	lastAudit time.Time            // when charon was last asked whether it still has all
+	tried     map[string]time.Time // when a profile's SA was last initiated
+	away      string               // what was last said of a charon that is away
+	wallSet   bool                 // the wall is as profiles want it
+	cleaned   bool                 // what an earlier life of lnsd has left in charon is gone
 }
 
 // ending is an SA that has to end.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -33,14 +34,30 @@ type Conn struct {
 // maxEarly bounds the events that wait while a command runs.
 const maxEarly = 65536
 
+// dialRetry is for how long, and busyPause how often, Dial tries a socket whose queue is full: few connections fit
+// into charon's, and a unix socket refuses the next one instead of letting it wait.
+const (
+	dialRetry = 5 * time.Second
+	busyPause = 5 * time.Millisecond
+)
+
 // Dial connects to charon's socket, such as /var/run/charon.vici.
 func Dial(ctx context.Context, path string) (*Conn, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "unix", path)
-	if err != nil {
-		return nil, err
+	for end := time.Now().Add(dialRetry); ; {
+		c, err := d.DialContext(ctx, "unix", path)
+		if err == nil {
+			return NewConn(c), nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) || time.Now().After(end) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(busyPause):
+		}
 	}
-	return NewConn(c), nil
 }
 
 // NewConn uses a stream that is connected already.

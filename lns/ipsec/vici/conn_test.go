@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"net"
+	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,6 +30,42 @@ func peer(t *testing.T, script func(read func() packet, write func(packetType, s
 		}
 	})
 	return NewConn(ours)
+}
+
+// A charon whose queue of connections is full is tried again, until the caller has enough.
+func TestDialWaitsForAFullQueue(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "vici")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Dial(ctx, path); !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a full queue: %v", err)
+	}
+	time.AfterFunc(50*time.Millisecond, func() {
+		if nfd, _, err := syscall.Accept(fd); err == nil {
+			syscall.Close(nfd)
+		}
+	})
+	second, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatalf("once there is room: %v", err)
+	}
+	second.Close()
+	if _, err := Dial(t.Context(), path+"x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no socket at all: %v", err)
+	}
 }
 
 func TestCall(t *testing.T) {

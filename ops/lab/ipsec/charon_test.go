@@ -18,7 +18,8 @@ const plugins = "random nonce openssl x509 revocation constraints pubkey pkcs1 p
 // startCharon starts a strongSwan; extra goes into its own section of strongswan.conf.
 func (l *lab) startCharon(ns, extra string) (*charon, error) {
 	c := &charon{l, ns, dir + "/" + ns}
-	conf := fmt.Sprintf(`charon-systemd {
+	conf := fmt.Sprintf(`%s
+charon-systemd {
   load = %s
   plugins { vici { socket = unix://%s/vici } }
   filelog { f { path = %s/charon.log
@@ -29,11 +30,19 @@ func (l *lab) startCharon(ns, extra string) (*charon, error) {
   %s
 }
 swanctl { load = random openssl x509 pem pkcs1 pkcs8 }
-`, plugins, c.dir, c.dir, extra)
+`, c.shipped(), plugins, c.dir, c.dir, extra)
 	if err := l.Put(c.dir+"/strongswan.conf", conf, 0o600); err != nil {
 		return nil, err
 	}
 	return c, c.start()
+}
+
+// shipped gives the LNS's charon the settings that the project ships; those that follow come before them.
+func (c *charon) shipped() string {
+	if c.ns != "lns" {
+		return ""
+	}
+	return "include " + lnsDir + "/culvert.conf"
 }
 
 // start starts the daemon, for the first time or again.

@@ -41,6 +41,10 @@ func init() {
 		err = helpEcho(os.Args[1])
 	case "tcp":
 		err = helpTCP(os.Args[1], os.Args[2])
+	case "many":
+		err = helpMany(os.Args[1:])
+	case "none":
+		err = helpNone(os.Args[1:])
 	case "again":
 		err = helpAgain(os.Args[1:])
 	default:

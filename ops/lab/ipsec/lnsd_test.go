@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 )
@@ -46,6 +47,10 @@ lacs:
     prefixes: [10.3.2.1/32]
     hello: 10s
     ipsec: {psk: "another key", remote_ids: ["other@lacs.example.net"], dpd_delay: 4s, dpd_timeout: 12s}
+  - name: many
+    prefixes: [10.4.0.0/16]
+    hello: 60s
+    ipsec: {psk: "%[1]s"}
 radius:
   lab: {password: %[4]s}
 pools:
@@ -62,11 +67,17 @@ const (
 	lnsDir    = dir + "/lns"
 	// life is how long ESP keys are used: short, so that every row sees new ones in time.
 	life = "60s"
+	// profiles is how many of lnsConfig's use IPsec.
+	profiles = 5
 )
 
 // startLNS starts strongSwan and lnsd on the LNS.
 func (l *lab) startLNS() error {
-	for name, text := range map[string]string{"lns.pem": l.pki.lns.cert, "lns.key": l.pki.lns.key, "ca.pem": l.pki.ca, "crl.pem": l.pki.crl} {
+	shipped, err := os.ReadFile("../../strongswan/culvert.conf")
+	if err != nil {
+		return err
+	}
+	for name, text := range map[string]string{"culvert.conf": string(shipped), "lns.pem": l.pki.lns.cert, "lns.key": l.pki.lns.key, "ca.pem": l.pki.ca, "crl.pem": l.pki.crl} {
 		if err := l.Put(lnsDir+"/"+name, text, 0o600); err != nil {
 			return err
 		}
@@ -78,7 +89,6 @@ func (l *lab) startLNS() error {
 	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -p 9001 -e cat >/dev/null 2>&1 </dev/null &"); err != nil {
 		return err
 	}
-	var err error
 	if l.charon, err = l.startCharon("lns", "retransmit_tries = 3\n retransmit_timeout = 1.0\n retransmit_base = 1.4"); err != nil {
 		return err
 	}
@@ -92,7 +102,7 @@ func (l *lab) startLNSD() error {
 	}
 	return until(60*time.Second, func() error {
 		text, err := l.charon.swan(10*time.Second, "--list-conns")
-		if err == nil && strings.Count(text, "culvert-") < 4 {
+		if err == nil && strings.Count(text, "culvert-") < profiles {
 			err = fmt.Errorf("charon has %q", text)
 		}
 		return err
@@ -118,15 +128,18 @@ type tunnel struct {
 	State    string `json:"state"`
 	Sessions int    `json:"sessions"`
 	IPsec    *struct {
-		Mark     int    `json:"mark"`
-		Identity string `json:"identity"`
-		Usage    *struct {
-			InPackets  uint64 `json:"in_packets,string"`
-			OutPackets uint64 `json:"out_packets,string"`
-			SPIIn      string `json:"spi_in"`
-			SPIOut     string `json:"spi_out"`
-		} `json:"usage"`
+		Mark     int      `json:"mark"`
+		Identity string   `json:"identity"`
+		Usage    *saUsage `json:"usage"`
 	} `json:"ipsec"`
+}
+
+// saUsage is what the API says that an SA has carried.
+type saUsage struct {
+	InPackets  uint64 `json:"in_packets,string"`
+	OutPackets uint64 `json:"out_packets,string"`
+	SPIIn      string `json:"spi_in"`
+	SPIOut     string `json:"spi_out"`
 }
 
 // tunnels lists the established tunnels.

@@ -97,37 +97,65 @@ func (l *lab) countsAgree(x *lac, c conn) error {
 	return l.sameAsKernel(t.ID)
 }
 
-// sameAsKernel compares the packets that lnsctl tells of an SA with the kernel's own counts. Keys
-// may change, and an echo pass, between the two looks; a second look then finds them the same.
+// sameAsKernel compares the packets that lnsctl tells of an SA with the kernel's own counts, taken before
+// and after: echoes pass meanwhile. Keys may change in between; a second look then finds them the same.
 func (l *lab) sameAsKernel(id int) error {
-	return until(10*time.Second, func() error {
-		text, err := l.ctl(fmt.Sprintf("tunnel show %d -o json", id))
+	return until(30*time.Second, func() error {
+		first, err := l.saUsage(id)
 		if err != nil {
 			return err
 		}
-		var t tunnel
-		if err := json.Unmarshal([]byte(text), &t); err != nil {
-			return fmt.Errorf("%w in %q", err, text)
+		before, err := l.kernelPackets(first.SPIIn, first.SPIOut)
+		if err != nil {
+			return err
 		}
-		if t.IPsec == nil || t.IPsec.Usage == nil {
-			return fmt.Errorf("lnsctl shows no SA, or not what it has carried: %s", text)
+		u, err := l.saUsage(id)
+		if err != nil {
+			return err
 		}
-		u := t.IPsec.Usage
-		for spi, ours := range map[string]uint64{u.SPIIn: u.InPackets, u.SPIOut: u.OutPackets} {
-			text, err := l.sh("lns", 10*time.Second, "ip -s xfrm state list proto esp spi 0x%s | grep -A1 'lifetime current' | tail -1", spi)
-			if err != nil {
-				return err
-			}
-			var octets, packets uint64
-			if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d(bytes), %d(packets)", &octets, &packets); err != nil {
-				return fmt.Errorf("ip says %q: %w", text, err)
-			}
-			if packets != ours || packets == 0 {
-				return fmt.Errorf("SA %s: the kernel counts %d packets, lnsctl says %d", spi, packets, ours)
+		after, err := l.kernelPackets(first.SPIIn, first.SPIOut)
+		if err != nil {
+			return err
+		}
+		for i, ours := range []uint64{u.InPackets, u.OutPackets} {
+			if ours < before[i] || ours > after[i] || ours == 0 || u.SPIIn != first.SPIIn {
+				return fmt.Errorf("SA %s/%s: the kernel counts %d in and out, then %d, lnsctl says in between %+v", first.SPIIn, first.SPIOut, before, after, u)
 			}
 		}
 		return nil
 	})
+}
+
+// saUsage is what lnsctl says that a tunnel's SA has carried.
+func (l *lab) saUsage(id int) (*saUsage, error) {
+	text, err := l.ctl(fmt.Sprintf("tunnel show %d -o json", id))
+	if err != nil {
+		return nil, err
+	}
+	var t tunnel
+	if err := json.Unmarshal([]byte(text), &t); err != nil {
+		return nil, fmt.Errorf("%w in %q", err, text)
+	}
+	if t.IPsec == nil || t.IPsec.Usage == nil {
+		return nil, fmt.Errorf("lnsctl shows no SA, or not what it has carried: %s", text)
+	}
+	return t.IPsec.Usage, nil
+}
+
+// kernelPackets is what the kernel has counted for SAs.
+func (l *lab) kernelPackets(spis ...string) (list []uint64, err error) {
+	for _, spi := range spis {
+		text, err := l.sh("lns", 10*time.Second, "ip -s xfrm state list proto esp spi 0x%s | grep -A1 'lifetime current' | tail -1", spi)
+		if err != nil {
+			return nil, err
+		}
+		var octets, packets uint64
+		if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d(bytes), %d(packets)", &octets, &packets); err != nil {
+			return nil, fmt.Errorf("ip says %q: %w", text, err)
+		}
+		list = append(list, packets)
+	}
+	return list, nil
 }
 
 // clearFilter is what must not be on the wire: L2TP that is neither in ESP nor in UDP 4500.
