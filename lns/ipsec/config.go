@@ -4,10 +4,10 @@
 // good and why, and keeps clear L2TP out of the kernel where every LAC of an address is
 // to use IPsec. Key exchange is charon's and ESP the kernel's.
 //
-// The files: manager.go is the goroutine that does all of it, load.go and
-// connection.go make charon's configuration, table.go knows the SAs, events.go follows
-// charon's events, ikelog.go reads its log for reasons, wall.go, stale.go and xfrm_linux.go
-// are the kernel's side.
+// The files: manager.go is what others call, run.go and follow.go the goroutine that does all of it,
+// load.go and connection.go make charon's configuration, audit.go sees to it that it stays, table.go
+// knows the SAs, events.go follows charon's events, ikelog.go reads its log for reasons,
+// wall.go and xfrm_linux.go are the kernel's side.
 package ipsec
 
 import (

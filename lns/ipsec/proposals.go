@@ -16,11 +16,11 @@ var (
 	}
 	// With a group in it, charon wants perfect forward secrecy (in IKEv2 from the first rekeying on).
 	defaultESP = []string{
-		"aes256gcm16-aes128gcm16-ecp384-curve25519-ecp256-modp4096-modp3072-modp2048",
+		"aes256gcm16-aes128gcm16-chacha20poly1305-ecp384-curve25519-ecp256-modp4096-modp3072-modp2048",
 		"aes256-aes128-sha256-sha384-sha512-ecp384-curve25519-ecp256-modp4096-modp3072-modp2048",
 	}
 	// For peers that make no Diffie-Hellman exchange of their own for ESP.
-	noPFSESP = []string{"aes256gcm16-aes128gcm16", "aes256-aes128-sha256-sha384-sha512"}
+	noPFSESP = []string{"aes256gcm16-aes128gcm16-chacha20poly1305", "aes256-aes128-sha256-sha384-sha512"}
 	// What old LACs have, the better first.
 	legacyIKE = []string{"aes256-aes128-sha1-modp2048-modp1536-modp1024", "3des-sha1-modp2048-modp1536-modp1024"}
 	legacyESP = []string{"aes256-aes128-sha1", "aes256-aes128-sha1-modp2048-modp1536-modp1024", "3des-sha1", "3des-sha1-modp2048-modp1536-modp1024"}

@@ -29,6 +29,7 @@ gcc                               gcc
 /usr/lib/ipsec/plugins/libstrongswan-curve25519.so    libstrongswan-extra-plugins
 /usr/sbin/iptables-legacy         iptables
 tcpdump                           tcpdump
+openssl                           openssl
 '
 
 have() {

@@ -31,6 +31,9 @@ type Host struct {
 	done    chan struct{}
 }
 
+// PID is the guest's process on this machine; of a User-Mode Linux guest all its processes are children of it.
+func (h *Host) PID() int { return h.cmd.Process.Pid }
+
 // ready bounds the start of a guest; one takes 2 to 4 seconds on an idle machine.
 const ready = 90 * time.Second
 

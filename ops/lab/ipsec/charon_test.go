@@ -13,7 +13,7 @@ type charon struct {
 	dir string
 }
 
-const plugins = "random nonce openssl x509 revocation constraints pubkey pkcs1 pkcs8 pem curve25519 gcm hmac kdf kernel-netlink socket-default vici"
+const plugins = "random nonce openssl x509 revocation constraints pubkey pkcs1 pkcs8 pem curve25519 gcm hmac kdf kernel-netlink socket-default vici eap-identity eap-mschapv2 curl"
 
 // startCharon starts a strongSwan; extra goes into its own section of strongswan.conf.
 func (l *lab) startCharon(ns, extra string) (*charon, error) {
@@ -70,6 +70,7 @@ type conn struct {
 	name    string
 	version int
 	psk     string   // or
+	eap     string   // the name of a user, whose password psk is, or
 	who     identity // a certificate
 	id      string
 	ike     string
@@ -86,7 +87,11 @@ func (c *charon) configure(list ...conn) error {
 	b.WriteString("connections {\n")
 	for i, x := range list {
 		auth := "auth = psk"
-		if x.psk == "" {
+		switch {
+		case x.eap != "":
+			auth = "auth = eap-mschapv2\n      eap_id = " + x.eap
+			fmt.Fprintf(&secrets, "  eap-%d { \n    id = %s\n    secret = %q\n  }\n", i, x.eap, x.psk)
+		case x.psk == "":
 			auth = fmt.Sprintf("auth = pubkey\n      certs = %s.pem", x.name)
 			if err := c.l.Put(c.dir+"/x509/"+x.name+".pem", x.who.cert, 0o600); err != nil {
 				return err
@@ -94,14 +99,14 @@ func (c *charon) configure(list ...conn) error {
 			if err := c.l.Put(c.dir+"/private/"+x.name+".pem", x.who.key, 0o600); err != nil {
 				return err
 			}
-		} else {
+		default:
 			fmt.Fprintf(&secrets, "  ike-%d { \n    secret = %q\n  }\n", i, x.psk)
 		}
 		if x.id != "" {
 			auth += "\n      id = " + x.id
 		}
 		remote := "auth = psk"
-		if x.psk == "" {
+		if x.psk == "" || x.eap != "" {
 			remote = "auth = pubkey\n      id = lns.example.net"
 		}
 		encap := "no"

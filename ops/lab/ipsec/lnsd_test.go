@@ -51,6 +51,42 @@ lacs:
     prefixes: [10.4.0.0/16]
     hello: 60s
     ipsec: {psk: "%[1]s"}
+  - name: old
+    prefixes: [10.3.3.1/32]
+    ipsec: {psk: "%[1]s", ike: ikev1, legacy: true}
+  # As ops/strongswan/README.md has it.
+  - name: roadwarriors
+    mru: 1400
+    ipsec:
+      mode: required
+      ike: ikev1
+      psk: "%[5]s"
+      pfs: false
+      ike_proposals: [aes256-sha1-ecp384, aes256-sha1-modp2048, aes128-sha1-modp2048]
+      esp_proposals: [aes256-sha1, aes128-sha1]
+      life: 0s
+      ike_life: 0s
+  - name: roadcerts
+    mru: 1400
+    ipsec:
+      ike: ikev1
+      certificate: %[2]s/lns.pem
+      key: %[2]s/lns.key
+      ca: %[2]s/ca.pem
+      local_id: lns.example.net
+      remote_ids: ["*.clients.example.net"]
+      pfs: false
+      ike_proposals: [aes256-sha1-ecp384, aes256-sha1-modp2048, aes128-sha1-modp2048]
+      esp_proposals: [aes256-sha1, aes128-sha1]
+      life: 0s
+      ike_life: 0s
+  - name: eap
+    ipsec:
+      ike: ikev2
+      auth: eap-mschapv2
+      certificate: %[2]s/lns.pem
+      key: %[2]s/lns.key
+      local_id: lns.example.net
 radius:
   lab: {password: %[4]s}
 pools:
@@ -63,12 +99,14 @@ log: {level: debug}
 
 const (
 	sharedKey = "a key of the suite's own"
+	roadKey   = "the one of all clients"
+	eapSecret = "a user's password"
 	password  = "subscriber-secret"
 	lnsDir    = dir + "/lns"
 	// life is how long ESP keys are used: short, so that every row sees new ones in time.
 	life = "60s"
 	// profiles is how many of lnsConfig's use IPsec.
-	profiles = 5
+	profiles = 9
 )
 
 // startLNS starts strongSwan and lnsd on the LNS.
@@ -82,7 +120,7 @@ func (l *lab) startLNS() error {
 			return err
 		}
 	}
-	if err := l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password), 0o600); err != nil {
+	if err := l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey), 0o600); err != nil {
 		return err
 	}
 	// What echoes subscribers' TCP, in the core.
@@ -100,6 +138,11 @@ func (l *lab) startLNSD() error {
 	if _, err := l.sh("lns", 20*time.Second, "cd %s && setsid %s/lnsd run --config lnsd.yaml >>lnsd.log 2>&1 </dev/null & echo $! > %s/lnsd.pid", lnsDir, l.bin, lnsDir); err != nil {
 		return err
 	}
+	return l.hasProfiles()
+}
+
+// hasProfiles waits until charon has the connections of all LAC profiles.
+func (l *lab) hasProfiles() error {
 	return until(60*time.Second, func() error {
 		text, err := l.charon.swan(10*time.Second, "--list-conns")
 		if err == nil && strings.Count(text, "culvert-") < profiles {

@@ -55,6 +55,7 @@ type lab struct {
 var modules = []string{
 	"ppp_generic", "ppp_async", "pppox", "l2tp_ppp", "tun", "veth",
 	"esp4", "xfrm_user", "authenc", "cbc", "echainiv", "gcm", "seqiv", "ctr", "hmac",
+	"des_generic", "chacha_generic", "poly1305_generic", "chacha20poly1305",
 	"ip_tables", "iptable_nat", "xt_MASQUERADE", "sch_netem",
 }
 
@@ -75,6 +76,9 @@ func newLab(t *testing.T) *lab {
 	must(t, build(tmp))
 	l := &lab{out: out, bin: tmp, report: newReport(), pki: newPKI(t)}
 	cfg := guest.Config{Dir: tmp, Agent: agent, Memory: "1024M", Modules: modules}
+	if os.Getenv(envSAs) != "" {
+		cfg.Memory = "3072M"
+	}
 	if guest.HostHasPPP() && hostHasESP() {
 		t.Log("the guest is a namespace of this machine")
 		l.Host, err = guest.StartNative(cfg)
@@ -105,7 +109,11 @@ func hostHasESP() bool {
 
 // build builds the programs under test; static, since they run beside other libraries.
 func build(to string) error {
-	cmd := exec.Command("go", "build", "-o", to+"/", "culvert/cmd/lnsd", "culvert/cmd/lnsctl", "culvert/cmd/lacsim")
+	args := []string{"build", "-o", to + "/"}
+	if overlay := os.Getenv(envOverlay); overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	cmd := exec.Command("go", append(args, "culvert/cmd/lnsd", "culvert/cmd/lnsctl", "culvert/cmd/lacsim")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
@@ -181,6 +189,9 @@ const (
 	directAddr = "10.3.1.1"
 	otherAddr  = "10.3.2.1"
 	coreAddr   = "192.0.2.1"
+	// clientAddr is another address of the NAT, of which no LAC profile knows; oldAddr is an old LAC's.
+	clientAddr = "10.2.0.2"
+	oldAddr    = "10.3.3.1"
 )
 
 // errNot is what a step gives when something is as it must not be.

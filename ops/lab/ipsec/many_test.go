@@ -109,7 +109,7 @@ func manyConn(i int, lns string) vici.Section {
 	conn.SetSub("local", auth)
 	conn.SetSub("remote", auth)
 	child.Set("mode", "transport")
-	child.SetList("local_ts", "dynamic[udp/1701]")
+	child.SetList("local_ts", "dynamic[udp]") // its port floats (RFC 3193 section 4)
 	child.SetList("remote_ts", "dynamic[udp/1701]")
 	child.SetList("esp_proposals", "aes128gcm16-ecp256")
 	child.Set("rekey_time", "0")

@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 )
@@ -20,6 +22,8 @@ type pki struct {
 	crl    string
 	serial int64
 	revoke []x509.RevocationListEntry
+	// issued is the CA's list of certificates, as openssl's responder reads it.
+	issued []identity
 	// lns is the LNS's certificate, lac a LAC's that is in order.
 	lns, lac identity
 }
@@ -53,8 +57,9 @@ func pemText(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// issue makes a certificate for a name that is valid until now and so long.
-func (p *pki) issue(t *testing.T, name string, valid time.Duration) identity {
+// issue makes a certificate for a name that is valid until now and so long. The OCSP responders are
+// named in it.
+func (p *pki) issue(t *testing.T, name string, valid time.Duration, responders ...string) identity {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -62,12 +67,32 @@ func (p *pki) issue(t *testing.T, name string, valid time.Duration) identity {
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(p.serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(valid), KeyUsage: x509.KeyUsageDigitalSignature,
+		OCSPServer: responders,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, p.cert, key.Public(), p.key)
 	must(t, err)
 	b, err := x509.MarshalPKCS8PrivateKey(key)
 	must(t, err)
-	return identity{pemText("CERTIFICATE", der), pemText("PRIVATE KEY", b), p.serial}
+	id := identity{pemText("CERTIFICATE", der), pemText("PRIVATE KEY", b), p.serial}
+	p.issued = append(p.issued, id)
+	return id
+}
+
+// index is openssl's list of certificates, with these revoked an hour ago; key is the CA's.
+func (p *pki) index(t *testing.T, revoked ...identity) (text, key string) {
+	t.Helper()
+	const form = "060102150405Z"
+	later, ago := time.Now().Add(24*time.Hour).UTC().Format(form), time.Now().Add(-time.Hour).UTC().Format(form)
+	for _, id := range p.issued {
+		state, when := "V", ""
+		if slices.Contains(revoked, id) {
+			state, when = "R", ago
+		}
+		text += fmt.Sprintf("%s\t%s\t%s\t%02X\tunknown\t/CN=%d\n", state, later, when, id.serial, id.serial)
+	}
+	b, err := x509.MarshalPKCS8PrivateKey(p.key)
+	must(t, err)
+	return text, pemText("PRIVATE KEY", b)
 }
 
 // revoked gives a CRL with these certificates in it.
