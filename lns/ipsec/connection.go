@@ -168,16 +168,20 @@ func (w *wanted) credentials() {
 
 // owners are the identities whose shared key it is. An identity may be an address
 // (IKEv1 main mode has to find the key by it, before it hears of any other),
-// and behind a NAT anything; the closest owner wins, so that %any takes nothing from others.
+// and behind a NAT anything; the closest owner wins, so that %any takes nothing from others. A client of no known
+// address is closer to a profile for all addresses than to a LAC's, which has %any too.
 func owners(p *lns.LACProfile) []string {
 	list := slices.Clone(p.IPsec.RemoteIDs)
 	for _, x := range p.Prefixes {
 		list = append(list, prefixText(x))
 	}
-	if len(p.IPsec.RemoteIDs) == 0 {
-		list = append(list, "%any")
+	if len(p.IPsec.RemoteIDs) > 0 {
+		return list
 	}
-	return list
+	if len(p.Prefixes) == 0 {
+		list = append(list, "0.0.0.0/0", "::/0")
+	}
+	return append(list, "%any")
 }
 
 func (w *wanted) accessSection() vici.Section {

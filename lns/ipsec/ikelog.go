@@ -125,7 +125,8 @@ var rules = []rule{
 
 	{line: line(`(?:received proposals unacceptable|no proposal found)`), fails: lns.IKENoProposal},
 	{line: line(`(?:no acceptable proposal found|no matching proposal found, sending .*)`), fails: lns.IKENoESP},
-	{line: line(`received NO_PROPOSAL_CHOSEN .*`), fails: lns.IKENoProposal},
+	{line: line(`received NO_PROPOSAL_CHOSEN .*`), fails: lns.IKENoProposal, note: because(lns.IKENoProposal,
+		"the LAC refused what was chosen, or could not set up its side (NO_PROPOSAL_CHOSEN); its own log has the reason")},
 	{line: line(`no IKE config found for (\S+)\.\.\.([^ ,]+).*`), fails: lns.IKENoConfig, note: func(t *ikeTrace, m []string) {
 		t.remote, _ = netip.ParseAddr(m[2])
 		t.detail = fmt.Sprintf("no LAC profile with IPsec takes IKE from %s to %s; add its address to a profile's prefixes", m[2], m[1])
