@@ -1,12 +1,9 @@
 package ipsec
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"culvert/lns"
@@ -98,7 +95,7 @@ func saKeys(sa *lns.SA, more ...any) []any {
 // childDown takes a CHILD_SA that is no more. The mark is dead at once; why is told when the log had time to say.
 func (m *Manager) childDown(id uint32, now time.Time) {
 	if p := m.tab.drop(id); p != nil {
-		m.gone = append(m.gone, departed{p, now.Add(settleTime)})
+		m.gone = append(m.gone, departed{p, now.Add(settleTime), now.Add(unsettledTime)})
 	}
 }
 
@@ -181,13 +178,27 @@ func (m *Manager) logLine(body vici.Section) {
 	m.hearer().IKEFailed(*f)
 }
 
-// settle tells of the ends whose reasons had time to come.
+// settle tells of the ends whose reasons are known, or had time to come.
 func (m *Manager) settle(now time.Time) {
-	n := 0
-	for ; n < len(m.gone) && !now.Before(m.gone[n].due); n++ {
-		m.tell(m.gone[n].p, m.end(m.gone[n].p))
+	kept := m.gone[:0]
+	for _, d := range m.gone {
+		if now.Before(d.due) || now.Before(d.last) && !m.explained(d.p) {
+			kept = append(kept, d)
+			continue
+		}
+		m.tell(d.p, m.end(d.p))
 	}
-	m.gone = m.gone[n:]
+	clear(m.gone[len(kept):])
+	m.gone = kept
+}
+
+// explained says whether it is known why a peer is gone, or of no account since its tunnels go on elsewhere.
+func (m *Manager) explained(p *peer) bool {
+	if _, ours := m.ours[p.sa.IKEID]; ours || m.tab.heir(p) != 0 {
+		return true
+	}
+	cause, _ := m.ikes.cause(time.Since(m.began), p.sa.IKEID)
+	return cause != ""
 }
 
 // end says why a peer is gone.
@@ -198,7 +209,7 @@ func (m *Manager) end(p *peer) lns.SAEnd {
 		delete(m.ours, p.sa.IKEID)
 		return e
 	}
-	e.Cause, e.Detail = m.ikes.cause(p.sa.IKEID)
+	e.Cause, e.Detail = m.ikes.cause(time.Since(m.began), p.sa.IKEID)
 	m.ikes.clearCause(p.sa.IKEID)
 	if e.Cause == "" {
 		e.Cause, e.Detail = lns.SAEndLocal, "charon ended it by itself, or an operator did"
@@ -211,95 +222,4 @@ func (m *Manager) tell(p *peer, e lns.SAEnd) {
 	m.stats.end(e.Cause)
 	m.cfg.Log.Info("SA gone", saKeys(&p.sa, "cause", string(e.Cause), "detail", e.Detail, "heir", e.Heir)...)
 	m.hearer().SAGone(p.sa, e)
-}
-
-// resync compares what is known with what charon has. With begin, charon may be
-// another than before: SAs that it does not know are then lost, and taken out of the kernel too.
-func (s *session) resync(ctx context.Context, begin bool) error {
-	m := s.m
-	ctx, cancel := context.WithTimeoutCause(ctx, listTime, fmt.Errorf("charon has not listed its SAs within %v", listTime))
-	defer cancel()
-	var before snapshot
-	if begin {
-		before = m.snapshot()
-	}
-	live := map[spis]bool{}
-	all := alive{map[uint32]bool{}, map[uint32]bool{}}
-	var found []listed
-	now := time.Now()
-	err := s.cmd.Stream(ctx, "list-sas", nil, "list-sa", func(body vici.Section) {
-		all.add(body)
-		eachChild(body, now, func(conn string, c *child) {
-			if c.carries() {
-				live[spis{c.spiIn, c.spiOut}] = true
-				found = append(found, listed{conn, *c})
-			}
-		})
-	})
-	if err != nil {
-		return err
-	}
-	m.lastSync = now
-	m.dropLost(live, begin, now)
-	if begin {
-		m.clearStale(before, all)
-	}
-	for i := range found {
-		if found[i].c.state != "REKEYED" {
-			m.childUp(found[i].conn, &found[i].c)
-		}
-	}
-	return nil
-}
-
-// listed is a CHILD_SA of the list.
-type listed struct {
-	conn string
-	c    child
-}
-
-// dropLost ends the peers whose SAs charon does not have.
-func (m *Manager) dropLost(live map[spis]bool, restarted bool, now time.Time) {
-	for _, p := range m.tab.peers {
-		alive := false
-		for id, x := range p.children {
-			if live[x] {
-				alive = true
-			} else {
-				delete(p.children, id)
-				delete(m.tab.byChild, id)
-			}
-		}
-		if alive {
-			continue
-		}
-		m.tab.remove(p)
-		e := lns.SAEnd{Cause: lns.SAEndUnknown, Detail: "charon does not have it any more", Heir: m.tab.heir(p)}
-		if restarted {
-			e.Cause, e.Detail, e.Patience = lns.SAEndRestart, "charon was restarted and has forgotten it", m.patience(p.sa.Profile)
-		}
-		m.tell(p, e)
-	}
-}
-
-func (m *Manager) patience(profile string) time.Duration {
-	for i := range m.loading {
-		if p := &m.loading[i]; p.Name == profile && p.IPsec != nil {
-			return p.IPsec.Patience
-		}
-	}
-	return 0
-}
-
-// add notes the numbers of every SA in a message, whosever it is.
-func (a *alive) add(body vici.Section) {
-	for _, ike := range body {
-		for _, it := range ike.Sub.GetSub("child-sas") {
-			for _, key := range []string{"spi-in", "spi-out"} {
-				spi, _ := strconv.ParseUint(it.Sub.Get(key), 16, 32)
-				a.spis[uint32(spi)] = true
-			}
-			a.marks[mark(it.Sub.Get("mark-in"))] = true
-		}
-	}
 }

@@ -23,11 +23,16 @@ type ikeTrace struct {
 	theirs, ours string // proposals
 	cause        lns.SACause
 	causeDetail  string
+	causeAt      time.Duration
 	// why is a reason that was named before the failure itself.
 	why    lns.IKEReason
 	detail string
 	failed bool // reported
 }
+
+// causeHolds is for how long a line explains an end: the old keys of an SA that was rekeyed are deleted as well, and
+// that is not why the LAC falls silent an hour later.
+const causeHolds = 5 * time.Second
 
 // maxTraces bounds the IKE SAs that are remembered; beyond it the oldest half goes.
 const maxTraces = 65536
@@ -49,8 +54,8 @@ func remember(f func(*ikeTrace, string)) func(*ikeTrace, []string) {
 
 func ends(cause lns.SACause) func(*ikeTrace, []string) {
 	return func(t *ikeTrace, m []string) {
-		if t.cause == "" {
-			t.cause, t.causeDetail = cause, m[0]
+		if t.cause == "" || t.cause == lns.SAEndLocal || t.at-t.causeAt > causeHolds {
+			t.cause, t.causeDetail, t.causeAt = cause, m[0], t.at
 		}
 	}
 }
@@ -90,6 +95,10 @@ var rules = []rule{
 	{line: line(`DPD check timed out.*`), note: ends(lns.SAEndDPD)},
 	{line: line(`closing expired CHILD_SA.*`), note: ends(lns.SAEndExpired)},
 	{line: line(`(?:destroying|deleting|schedule delete of) duplicate IKE_SA.*`), note: ends(lns.SAEndReplaced)},
+	// Said of a LAC's delete too, but after that was said.
+	{line: line(`(?:deleting IKE_SA|closing CHILD_SA) .*`), note: func(t *ikeTrace, _ []string) {
+		ends(lns.SAEndLocal)(t, []string{"charon ended it by itself, or an operator did"})
+	}},
 
 	// Why an attempt fails. First what only explains.
 	{line: line(`(?:subject|peer) certificate invalid \((.*)\)`), note: because(lns.IKECertExpired, "its certificate is not valid now ($1); renew it, or set the clock right")},
@@ -239,9 +248,9 @@ func (l *ikeLog) trim() {
 	}
 }
 
-// cause says why an IKE SA or a CHILD_SA of it ended, as far as the log has told.
-func (l *ikeLog) cause(id uint32) (lns.SACause, string) {
-	if t := l.traces[id]; t != nil && t.cause != "" {
+// cause says why an IKE SA or a CHILD_SA of it ended just now, as far as the log has told.
+func (l *ikeLog) cause(now time.Duration, id uint32) (lns.SACause, string) {
+	if t := l.traces[id]; t != nil && t.cause != "" && now-t.causeAt <= causeHolds {
 		return t.cause, t.causeDetail
 	}
 	return "", ""

@@ -16,8 +16,10 @@ import (
 const (
 	callTime = 30 * time.Second // for one command
 	listTime = 2 * time.Minute  // for the list of all SAs: charon asks the kernel for each
-	// settleTime is how long the log may lag behind the event of an SA's end.
-	settleTime = 50 * time.Millisecond
+	// settleTime is how long the log usually lags behind the event of an SA's end; where it has said nothing of it
+	// until then, it gets unsettledTime: charon hands lines over when a thread has time for it.
+	settleTime    = 50 * time.Millisecond
+	unsettledTime = 2 * time.Second
 	// resyncEvery heals whatever an event that was lost has left wrong.
 	resyncEvery = 10 * time.Minute
 	// missPause is the least time between two lists that unknown marks have caused.
@@ -76,10 +78,10 @@ type ended struct {
 	why   string
 }
 
-// departed is a peer whose end is not told yet.
+// departed is a peer whose end is not told yet: not before due, and not after last.
 type departed struct {
-	p   *peer
-	due time.Time
+	p         *peer
+	due, last time.Time
 }
 
 // New makes a manager; Start starts it.

@@ -240,7 +240,7 @@ func FuzzIKELog(f *testing.F) {
 		if x := l.observe(0, id, conn, msg); x != nil && x.Reason == "" {
 			t.Errorf("a failure without reason: %q", msg)
 		}
-		l.cause(id)
+		l.cause(0, id)
 		if len(l.traces) > maxTraces {
 			t.Errorf("%d traces", len(l.traces))
 		}
