@@ -55,7 +55,38 @@ func Advise(ctx context.Context, cfg Config, profiles []lns.LACProfile) []string
 	if len(vague) > 1 {
 		list = append(list, fmt.Sprintf("LAC profiles %s match any source with a pre-shared key and no remote_ids: charon tries the key of one of them only", strings.Join(vague, ", ")))
 	}
+	if w := warnMixed(profiles); w != "" {
+		list = append(list, w)
+	}
 	return append(list, adviseCharon(ctx, cfg)...)
+}
+
+// warnMixed names LAC profiles whose key charon may not find in IKEv1. There it has to choose the key before it knows who
+// calls, and it begins with connections that have an identity of ours: those with certificates always do,
+// whether the LAC has one or not. Empty where all is well.
+func warnMixed(profiles []lns.LACProfile) string {
+	var certs, keys []string
+	distinct := map[string]bool{}
+	for i := range profiles {
+		p := &profiles[i]
+		if p.IPsecMode() == lns.IPsecNever || p.IPsec.Version == 2 {
+			continue
+		}
+		switch {
+		case p.IPsec.Auth == "psk":
+			distinct[p.IPsec.PSK] = true
+			if len(p.Prefixes) > 0 && (p.IPsec.LocalID == "" || len(p.IPsec.RemoteIDs) == 0) {
+				keys = append(keys, p.Name)
+			}
+		case len(p.Prefixes) == 0:
+			certs = append(certs, p.Name)
+		}
+	}
+	if len(certs) == 0 || len(keys) == 0 || len(distinct) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("with IKEv1, LACs of %s may be tried with another profile's key, because %s with certificates match any source: write ike: ikev2 where it can be, or give the profiles with keys both a local_id (this node's address) and remote_ids (the LAC's address)",
+		strings.Join(keys, ", "), strings.Join(certs, ", "))
 }
 
 func adviseCharon(ctx context.Context, cfg Config) []string {

@@ -17,6 +17,16 @@ func TestSharedKeys(t *testing.T) {
 	far := func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} }
 	elsewhere := func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("198.51.100.7/32")} }
 	anybody := func(*lns.LACProfile) {}
+	ca := newAuthority(t, "ca")
+	cert, key := ca.issue(t, "lns", 2, 0)
+	certs := func(p *lns.LACProfile) {
+		p.IPsec.Auth, p.IPsec.PSK, p.IPsec.RemoteIDs = "cert", "", []string{"*.example.net"}
+		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA = cert, key, ca.pem
+	}
+	named := func(p *lns.LACProfile) {
+		near(p)
+		p.IPsec.LocalID, p.IPsec.RemoteIDs = lnsAddress, []string{lacAddress}
+	}
 	for _, c := range []struct {
 		name  string
 		ours  func(*lns.LACProfile)
@@ -27,6 +37,7 @@ func TestSharedKeys(t *testing.T) {
 		{"a LAC among clients", near, []func(*lns.LACProfile){anybody, far}, ""},
 		{"a LAC in a network among clients", around, []func(*lns.LACProfile){anybody, far, elsewhere}, ""},
 		{"a LAC within another's network", near, []func(*lns.LACProfile){around, anybody}, ""},
+		{"a LAC among clients with keys and with certificates", named, []func(*lns.LACProfile){certs, anybody, far}, ""},
 		{"a client that shows its private address", anybody, []func(*lns.LACProfile){far, elsewhere}, "192.168.1.2"},
 		{"a LAC that shows its private address", near, []func(*lns.LACProfile){anybody, far}, "192.168.1.2"},
 	} {
@@ -87,4 +98,32 @@ func (h *heard) of(profile string) bool {
 		}
 	}
 	return false
+}
+
+// TestMixedKeys: profiles that get into each other's way in IKEv1 are named, others are not.
+func TestMixedKeys(t *testing.T) {
+	lac := profile("lac", func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} })
+	named := profile("named", func(p *lns.LACProfile) {
+		p.Prefixes = lac.Prefixes
+		p.IPsec.LocalID, p.IPsec.RemoteIDs = "192.0.2.9", []string{"192.0.2.1"}
+	})
+	anybody := profile("anybody", nil)
+	certs := profile("certs", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK = "cert", "" })
+	modern := profile("modern", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK, p.IPsec.Version = "cert", "", 2 })
+	for _, c := range []struct {
+		name string
+		list []lns.LACProfile
+		want bool
+	}{
+		{"two keys and certificates", []lns.LACProfile{lac, anybody, certs}, true},
+		{"one key", []lns.LACProfile{lac, certs}, false},
+		{"identities named", []lns.LACProfile{named, anybody, certs}, false},
+		{"certificates with IKEv2 only", []lns.LACProfile{lac, anybody, modern}, false},
+		{"no certificates", []lns.LACProfile{lac, anybody}, false},
+		{"nothing", nil, false},
+	} {
+		if got := warnMixed(c.list); (got != "") != c.want {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
 }

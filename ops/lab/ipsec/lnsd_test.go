@@ -50,10 +50,10 @@ lacs:
   - name: many
     prefixes: [10.4.0.0/16]
     hello: 60s
-    ipsec: {psk: "%[1]s", dpd_delay: 2m}
+    ipsec: {psk: "%[1]s", dpd_delay: 85s}
   - name: old
     prefixes: [10.3.3.1/32]
-    ipsec: {psk: "%[1]s", ike: ikev1, legacy: true}
+    ipsec: {psk: "%[1]s", ike: ikev1, legacy: true, local_id: 10.1.0.1, remote_ids: [10.3.3.1]}
   # As ops/strongswan/README.md has it.
   - name: roadwarriors
     mru: 1400
