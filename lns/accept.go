@@ -90,6 +90,10 @@ func (sh *shard) sccrq(listener uint16, peer source, h l2tp.Header, payload, dat
 		sh.unknownLAC(peer, sa, string(m.HostName))
 		return
 	}
+	if m.Has(l2tp.AVPTunnelRecovery) {
+		sh.recoverySCCRQ(listener, lacPeer{peer, sa}, p, m, datagram)
+		return
+	}
 	if why := sh.tunnelAdmission(p); why != "" {
 		sh.refuseTunnel(listener, peer, m, l2tp.Result{Code: l2tp.ResultGeneralError, Error: l2tp.ErrorTryAnother, Message: why})
 		sh.stats.tunnelsRefused++

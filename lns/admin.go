@@ -29,7 +29,7 @@ func (s *Server) StopTunnel(local netip.AddrPort, id uint16, reason string) erro
 	var found atomic.Bool
 	s.each(func(sh *shard) {
 		for _, t := range sh.tunnels {
-			if t.facts.id == id && t.facts.local == local && !t.down {
+			if t.facts.id == id && t.facts.local == local && !t.down && t.recovers == nil {
 				found.Store(true)
 				t.endSA = true
 				sh.tunnelStep(t, func(fx *l2tp.Effects) {
@@ -154,8 +154,8 @@ func newProfile(p LACProfile, node string, random io.Reader) (*profile, error) {
 		},
 		tunnel: l2tp.TunnelConfig{
 			HostName: name, VendorName: "Culvert", Secret: []byte(p.Secret), Hide: p.HideAVPs,
-			AcceptUnknownMandatory: p.AcceptUnknownMandatory,
-			FramingCap:             l2tp.FramingSync | l2tp.FramingAsync, BearerCap: l2tp.BearerDigital | l2tp.BearerAnalog,
+			AcceptUnknownMandatory: p.AcceptUnknownMandatory, Failover: p.failover(),
+			FramingCap: l2tp.FramingSync | l2tp.FramingAsync, BearerCap: l2tp.BearerDigital | l2tp.BearerAnalog,
 			Control: l2tp.ControlConfig{Window: p.Window, Hello: p.Hello, SendQueue: sendQueue}, Rand: random,
 		},
 	}

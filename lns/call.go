@@ -68,8 +68,15 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 		sh.icrq(t, &e.Message)
 		return
 	}
-	if e.Message.Type == l2tp.MessageCSUN {
+	switch e.Message.Type {
+	case l2tp.MessageCSUN:
 		sh.csun(t, &e.Message)
+		return
+	case l2tp.MessageFSQ:
+		sh.queried(t, &e.Message)
+		return
+	case l2tp.MessageFSR:
+		sh.responded(t, &e.Message)
 		return
 	}
 	id := e.SessionID
@@ -111,6 +118,10 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 		return
 	}
 	if old, ok := t.calls.byPeer[m.AssignedSessionID]; ok {
+		if t.fail.unsure(old) {
+			sh.replacedUnsure(t, m, old)
+			return
+		}
 		if t.calls.ours[old].serial == m.CallSerial {
 			sh.complain(dropDuplicateICRQ, "ignored an ICRQ: the same call once more", "tunnel", t.facts.id, "session", old)
 			return // the same call once more; it has its answer
@@ -179,7 +190,7 @@ func (sh *shard) clear(t *tunnel, peerID, id uint16, cdn *l2tp.Message) {
 		switch {
 		case id == 0:
 		case err == nil:
-			t.clearing = append(t.clearing, clearing{ns: t.t.Ns() - 1, id: id})
+			t.clearing = append(t.clearing, clearing{ns: t.t.Ns() - 1, id: id, peerID: peerID})
 		default:
 			// A StopCCN has come with the call: the tunnel is past sending, and its end will
 			// not find the call any more.

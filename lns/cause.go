@@ -37,6 +37,8 @@ const (
 	CauseProtocolError
 	CauseNodeRestart
 	CauseIPsecDown
+	CauseFailover
+	CauseRecoveryFailed
 	causeCount
 )
 
@@ -78,6 +80,8 @@ var causes = [causeCount]causeFacts{
 	CauseProtocolError:     {"protocol-error", aaa.CausePortError, 2, l2tp.ErrorVendor},
 	CauseNodeRestart:       {"node-restart", aaa.CauseNASReboot, 3, 0},
 	CauseIPsecDown:         {"ipsec-down", aaa.CauseLostService, 3, 0},
+	CauseFailover:          {"failover", aaa.CauseLostCarrier, 3, 0},
+	CauseRecoveryFailed:    {"recovery-failed", aaa.CauseLostService, 3, 0},
 }
 
 // String is the cause's name in logs, events and metric labels.

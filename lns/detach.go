@@ -75,12 +75,17 @@ func (sh *shard) detachTunnels(listener uint16) (last []sessiondb.Change) {
 		if id.listener != listener {
 			continue
 		}
-		if t.up && !t.down {
-			last = append(last, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+		if t.recovers != nil {
+			sh.wheel.stop(&t.timer)
+			delete(sh.tunnels, id)
+			continue
 		}
 		if !t.down {
 			t.facts.profile.use.tunnels.Add(-1)
 			t.down = true // so that what this step has queued for it finds it gone
+			if t.up {
+				last = append(last, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+			}
 		}
 		sh.unbind(t)
 		sh.wheel.stop(&t.timer)

@@ -46,7 +46,7 @@ func (m tunnelMoved) deliver(sh *shard) {
 	at := f.peer.Load()
 	sh.rekey(t, at.source)
 	sh.bind(t, at.sa)
-	sh.wheel.set(&t.timer, t.t.Deadline())
+	sh.wheel.set(&t.timer, min(t.t.Deadline(), t.fail.due()))
 	if !t.up {
 		return
 	}

@@ -22,6 +22,10 @@ type TunnelInfo struct {
 	Ns, Nr          uint16
 	Window          uint16
 	Retransmissions uint32
+	// Failover is what both ends have said that they can do (RFC 4951), zero for nothing; Failed
+	// is the tunnel's latest failure, nil where there was none.
+	Failover l2tp.Failover
+	Failed   *FailoverInfo
 	// SA is the SA that the tunnel runs in, nil in clear. It is immutable.
 	SA *SA
 }

@@ -58,7 +58,7 @@ func (t *tunnel) record(node string) *sessiondb.Tunnel {
 	return &sessiondb.Tunnel{
 		Key: f.key(), Node: node, Peer: at.AddrPort, PeerID: f.peerID, PeerName: f.peerName,
 		Profile: f.profile.Name, PeerWindow: s.PeerWindow, Ns: s.Ns, Nr: s.Nr, Since: t.since,
-		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa}.append(nil),
+		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down}.append(nil),
 	}
 }
 
@@ -77,7 +77,7 @@ func (sh *shard) dropCall(t *tunnel, id uint16) {
 }
 
 // clearing is a call that ended here; the LAC knows when it has acknowledged ns, the CDN's number.
-type clearing struct{ ns, id uint16 }
+type clearing struct{ ns, id, peerID uint16 }
 
 // cleared drops the calls whose CDN the LAC has acknowledged.
 func (sh *shard) cleared(t *tunnel) {

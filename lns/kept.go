@@ -10,6 +10,7 @@ import (
 
 	"culvert/aaa"
 	"culvert/lns/link"
+	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 )
 
@@ -208,6 +209,16 @@ const (
 	tagUna = iota + 1
 	tagVendor
 	tagSA
+	tagFailover
+	tagRecoveryTime
+	tagBehind
+	tagLast
+)
+
+// The bits of tagFailover.
+const (
+	keptControl = 1 << iota
+	keptData
 )
 
 // keptTunnel is what State holds of a tunnel.
@@ -217,11 +228,26 @@ type keptTunnel struct {
 	vendor string
 	// sa is the SA that the tunnel ran in, nil for one in clear.
 	sa *SA
+	// failover is what was negotiated (RFC 4951). behind says that the numbers are older than what
+	// the LAC has seen, last that nothing came after them: the node has given the tunnel away.
+	failover     l2tp.Failover
+	behind, last bool
 }
 
 func (t keptTunnel) append(b []byte) []byte {
 	b = append(b, tunnelStateVersion)
 	b = appendOctets(appendNumber(b, tagUna, uint64(t.una)), tagVendor, t.vendor)
+	if f := t.failover; f.Offered() {
+		var bits uint64
+		if f.Control {
+			bits |= keptControl
+		}
+		if f.Data {
+			bits |= keptData
+		}
+		b = appendTime(appendNumber(b, tagFailover, bits), tagRecoveryTime, f.RecoveryTime)
+	}
+	b = appendFlag(appendFlag(b, tagBehind, t.behind), tagLast, t.last)
 	if t.sa == nil {
 		return b
 	}
@@ -238,6 +264,15 @@ func parseKeptTunnel(b []byte) (t keptTunnel, err error) {
 			t.una = uint16(f.number(math.MaxUint16))
 		case tagVendor:
 			t.vendor = string(f.octets())
+		case tagFailover:
+			bits := f.number(math.MaxUint8)
+			t.failover.Control, t.failover.Data = bits&keptControl != 0, bits&keptData != 0
+		case tagRecoveryTime:
+			t.failover.RecoveryTime = f.time()
+		case tagBehind:
+			t.behind = f.flag()
+		case tagLast:
+			t.last = f.flag()
 		case tagSA:
 			t.sa = new(SA)
 			if json.Unmarshal(f.octets(), t.sa) != nil {

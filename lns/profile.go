@@ -71,6 +71,11 @@ type LACProfile struct {
 	// It is about numbered messages; what comes too late is dropped in any case.
 	ReorderPackets int           `json:",omitempty"`
 	ReorderTime    time.Duration `json:",omitempty"`
+	// Failover says how its tunnels live on after this LNS has failed: one of FailoverAuto (the
+	// default), FailoverAlways and FailoverNever. RecoveryTime is how long a LAC is asked to wait for
+	// that before it gives a tunnel up (RFC 4951 section 5.1; 0 to 10m).
+	Failover     string        `json:",omitempty"`
+	RecoveryTime time.Duration `json:",omitempty"`
 	// MaxTunnels and MaxSessions bound what these LACs may have; 0 is no bound.
 	MaxTunnels, MaxSessions int
 	// IPsec says how its tunnels are protected (RFC 3193); nil for not at all.
@@ -83,6 +88,7 @@ func DefaultLACProfile() LACProfile {
 		Window: 128, Hello: 60 * time.Second, MRU: 1500,
 		Auth: []string{"chap", "mschapv2", "pap"}, Proxy: "on-mismatch", EchoInterval: 30 * time.Second, EchoFailures: 5,
 		BusyResult: l2tp.ResultGeneralError, Sequencing: SequencingRequired, ReorderTime: 50 * time.Millisecond,
+		Failover: FailoverAuto, RecoveryTime: time.Minute,
 	}
 }
 
@@ -135,6 +141,9 @@ func (p *LACProfile) Validate() error {
 		bad("hide_avps: AVPs are hidden with the tunnel's secret; give a secret, or do not hide them")
 	}
 	if err := p.checkSequencing(); err != nil {
+		errs = append(errs, unjoin(err)...)
+	}
+	if err := p.checkFailover(); err != nil {
 		errs = append(errs, unjoin(err)...)
 	}
 	if p.MaxTunnels < 0 || p.MaxSessions < 0 {

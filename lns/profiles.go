@@ -23,6 +23,8 @@ type profile struct {
 	link   link.Config
 	tunnel l2tp.TunnelConfig
 	line   *regexp.Regexp // LinePattern; nil for none
+	// stoodIn: it stands in for one that is gone, whose secret is not known any more.
+	stoodIn bool
 	// sessions and tunnels count what its LACs have; they outlive a change of the profile.
 	use *profileUse
 }

@@ -121,7 +121,7 @@ func (r *reviver) stoodIn(name string) (*profile, error) {
 		if p, err = newProfile(d, r.srv.cfg.Node, r.srv.cfg.Rand); err != nil {
 			return nil, err
 		}
-		p.use = &profileUse{}
+		p.use, p.stoodIn = &profileUse{}, true
 		r.srv.log.Warn("tunnels go on without their LAC profile, which is gone; the defaults apply to them", "profile", name)
 	}
 	r.profiles[name] = p

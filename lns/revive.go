@@ -45,6 +45,8 @@ type revivedTunnel struct {
 	// held are the calls that the LAC holds, by our session id; up of them have a session.
 	held map[uint16]heldCall
 	up   int
+	// drifted says that the LAC may have seen newer numbers than those that were saved.
+	drifted bool
 }
 
 // ids are those of held, in order.
@@ -152,8 +154,9 @@ func (r *reviver) readTunnel(rec *sessiondb.Tunnel) error {
 		tunnel: t, held: map[uint16]heldCall{},
 		saved: l2tp.SavedTunnel{
 			PeerID: rec.PeerID, PeerWindow: rec.PeerWindow, Ns: rec.Ns, Una: kept.una, Nr: rec.Nr,
-			PeerName: rec.PeerName, PeerVendor: kept.vendor,
+			PeerName: rec.PeerName, PeerVendor: kept.vendor, Failover: kept.failover, Behind: r.adopt || kept.behind,
 		},
+		drifted: r.adopt && !kept.last || kept.behind,
 	}
 	r.tunnels[rec.Key] = v
 	r.byShard[f.shard] = append(r.byShard[f.shard], v)
@@ -199,15 +202,17 @@ func (r *reviver) readSession(rec *sessiondb.Session, callsKnown bool) error {
 	t.held[rec.Key.ID] = heldCall{peerID: rec.PeerID, up: true, serial: rec.CallSerial}
 	t.up++
 	sh := dataplane.ShardOf(rec.Key.ID, len(r.srv.shards))
-	r.sessions[sh] = append(r.sessions[sh], r.session(rec, &kept, &u, t.facts))
+	// After a reboot the journal may lack its last seconds.
+	t.drifted = t.drifted || !r.adopt && kept.clock.boot != r.srv.boot
+	r.sessions[sh] = append(r.sessions[sh], r.session(rec, &kept, &u, t))
 	r.lastPort = max(r.lastPort, u.Identity.NASPort)
 	r.done.Sessions++
 	return nil
 }
 
 // session makes a session that is up, as it was. It has no owner number yet.
-func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usage, f *tunnelFacts) revivedSession {
-	who := u.Identity
+func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usage, t *revivedTunnel) revivedSession {
+	who, f := u.Identity, t.facts
 	s := &session{
 		key: planeKey(f.listener, rec.Key), facts: f, peerID: rec.PeerID, serial: rec.CallSerial, state: stateUp,
 		who: &who, terms: kept.terms(u), address: rec.Address, method: u.Method, sinceWall: rec.Since.UnixNano(),
@@ -215,7 +220,7 @@ func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usag
 	s.timer.who = s
 	s.rare = revivedFacts(kept.facts)
 	p := &f.profile.LACProfile
-	if s.sequence = newSequencing(p, &l2tp.Message{SequencingRequired: kept.sequenced}); s.sequence != nil {
+	if s.sequence = newSequencing(p, &l2tp.Message{SequencingRequired: kept.sequenced}); s.sequence != nil && !(t.recoverable() && t.saved.Failover.Data) {
 		s.sequence.Resume(uint16(rec.OutPackets) + sequenceLeap)
 	}
 	shift := kept.clock.shift(r.now, r.srv.boot, rec.Updated, r.wall)
@@ -381,7 +386,6 @@ func (r *reviver) accepted(a *acceptor) {
 // reviveTunnel puts a tunnel into its shard.
 func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool) {
 	t := v.tunnel
-	v.saved.Behind = adopt // the cluster's store is written behind
 	t.t.Restore(sh.now, probe, v.saved)
 	t.kept = keptNumbers{v.saved.Ns, v.saved.Nr, v.saved.Una}
 	ids := v.ids()
@@ -395,12 +399,13 @@ func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool)
 	t.calls.ids.restore(ids)
 	sh.traceTunnel(t)
 	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("goes on after a restart, with %d sessions", v.up))
+	sh.failedOver(v, probe)
 	sh.tunnels[tunnelID{t.facts.listener, t.facts.id}] = t
 	sh.reviveSA(t)
 	t.facts.profile.use.tunnels.Add(1)
 	sh.stats.tunnelsRecovered++
 	if !t.waits {
-		sh.wheel.set(&t.timer, t.t.Deadline())
+		sh.wheel.set(&t.timer, min(t.t.Deadline(), t.fail.due()))
 	}
 	if adopt {
 		t.stale = true

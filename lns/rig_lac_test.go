@@ -44,6 +44,8 @@ type rigLAC struct {
 	queue   [][]byte
 	// noticed, where set, is called after each event of the tunnel.
 	noticed func(*l2tp.Event)
+	// recovery, where set, knows RFC 4951.
+	recovery *rigRecovery
 }
 
 // rigCall is one call of a LAC, with its subscriber.
@@ -143,11 +145,17 @@ func (l *rigLAC) receive(b []byte) {
 		}
 		return
 	}
+	if l.recovery != nil && l.recovery.receive(h, frame, b) {
+		return
+	}
 	_ = l.t.Receive(l.host.time(), b, &l.fx)
 }
 
 func (l *rigLAC) tick() {
 	now := l.host.time()
+	if l.recovery != nil {
+		l.recovery.tick(now)
+	}
 	if l.t.Deadline() <= now {
 		l.t.Tick(now, &l.fx)
 	}
@@ -185,6 +193,9 @@ func (l *rigLAC) event(e *l2tp.Event) {
 	case l2tp.EventDown:
 		l.down = &l2tp.Event{Kind: e.Kind, Local: e.Local, Reason: e.Reason, Result: e.Result}
 	case l2tp.EventMessage:
+		if l.recovery != nil && l.recovery.states(&e.Message) {
+			break
+		}
 		c := l.calls[e.SessionID]
 		if c == nil {
 			break

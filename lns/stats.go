@@ -14,6 +14,9 @@ type Stats struct {
 	TunnelsUp, TunnelsDown, TunnelsFailed, TunnelsRefused uint64
 	// TunnelsRecovered and SessionsRecovered lived on from an earlier life, or from another node.
 	TunnelsRecovered, SessionsRecovered uint64
+	// Failovers counts failures of control channels that tunnels have been through, by how: silent, recovered
+	// (RFC 4951), failed (the tunnel was cleared), and peer (it was the LAC that had failed).
+	Failovers map[string]uint64
 	// SessionsUp and SessionsDown count established sessions; CallsFailed
 	// those calls that never got there.
 	SessionsUp, SessionsDown, CallsFailed uint64
@@ -75,6 +78,7 @@ var dropNames = [dropReasons]string{
 type shardStats struct {
 	tunnelsUp, tunnelsDown, tunnelsFailed, tunnelsRefused uint64
 	tunnelsRecovered, sessionsRecovered                   uint64
+	failovers                                             [failoverKinds]uint64
 	sessionsUp, sessionsDown, callsFailed                 uint64
 	downs, rejects                                        [causeCount]uint64
 	dropped                                               [dropReasons]uint64
@@ -150,6 +154,12 @@ func (s *shardStats) addTo(t *Stats) {
 	for c := range causeCount {
 		t.Downs[c.String()] += s.downs[c]
 		t.Rejects[c.String()] += s.rejects[c]
+	}
+	if t.Failovers == nil {
+		t.Failovers = map[string]uint64{}
+	}
+	for k, n := range s.failovers {
+		t.Failovers[failoverKind(k).String()] += n
 	}
 	for r, n := range s.dropped {
 		t.Dropped[dropNames[r]] += n

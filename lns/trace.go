@@ -208,6 +208,9 @@ func (sh *shard) tunnelTraced(t *tunnel, at int) {
 
 // traceControl records datagrams of a tunnel's control connection.
 func (sh *shard) traceControl(t *tunnel, d trace.Direction, datagrams ...[]byte) {
+	if t.recovers != nil {
+		t = t.recovers.old // what a recovery tunnel says is about that one
+	}
 	if !t.trace.On() {
 		return
 	}

@@ -57,6 +57,10 @@ type tunnel struct {
 	// for one that the LAC opens.
 	waiting []*placing
 	yielded bool
+	// fail is how the tunnel has lived on after a failure, or is about to; recovers says that it is
+	// a recovery tunnel, and of which (RFC 4951).
+	fail     *failover
+	recovers *recovery
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
 }
@@ -154,6 +158,10 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 		sh.tunnelEvent(t, &fx.Events[i], sent)
 	}
 	fx.Events = fx.Events[:events]
+	if t.recovers != nil {
+		sh.recoveryStepped(t)
+		return
+	}
 	if t.t.Done() {
 		sh.forgetTunnel(t)
 		return
@@ -164,11 +172,19 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 		sh.releaseSA(t) // the LAC has the StopCCN; the tunnel lingers for nobody
 	}
 	if !t.waits { // else the timer is the patience with its LAC
-		sh.wheel.set(&t.timer, t.t.Deadline())
+		sh.wheel.set(&t.timer, min(t.t.Deadline(), t.fail.due()))
 	}
 }
 
 func (t *tunnel) expire(sh *shard) {
+	switch {
+	case t.recovers != nil && t.recovers.stopAt <= sh.now:
+		sh.stopRecovery(t)
+		return
+	case !t.waits && t.fail.due() <= sh.now:
+		sh.beginRecovery(t)
+		return
+	}
 	if t.waits {
 		sh.cut(t, CauseIPsecDown, "the LAC did not come back with a new SA in time")
 		return
@@ -177,6 +193,10 @@ func (t *tunnel) expire(sh *shard) {
 }
 
 func (sh *shard) tunnelEvent(t *tunnel, e *l2tp.Event, sent int) {
+	if t.recovers != nil {
+		sh.recoveryEvent(t, e)
+		return
+	}
 	switch e.Kind {
 	case l2tp.EventUp:
 		sh.tunnelUp(t, sent)
@@ -236,6 +256,9 @@ func (sh *shard) tunnelDown(t *tunnel, e *l2tp.Event) {
 func (sh *shard) tunnelOver(t *tunnel, cause Cause, detail, reason, result string) {
 	t.down = true
 	t.failWaiting(reason + ", " + result)
+	if t.fail != nil {
+		t.fail.next = never
+	}
 	for shard, ids := range t.calls.byShard(len(sh.srv.shards)) {
 		if len(ids) > 0 {
 			sh.send(shard, callsDown{facts: t.facts, ids: ids, cause: cause, detail: detail})

@@ -15,7 +15,9 @@ func (s *Server) Tunnels() []TunnelInfo {
 	parts := make([][]TunnelInfo, len(s.shards))
 	s.each(func(sh *shard) {
 		for _, t := range sh.tunnels {
-			parts[sh.idx] = append(parts[sh.idx], t.info())
+			if t.recovers == nil {
+				parts[sh.idx] = append(parts[sh.idx], t.info())
+			}
 		}
 	})
 	list := slices.Concat(parts...)
@@ -33,6 +35,7 @@ func (t *tunnel) info() TunnelInfo {
 		PeerName: t.t.PeerName(), PeerVendor: t.t.PeerVendor(), Profile: f.profile.Name,
 		State: t.t.State().String(), Since: t.since, Sessions: t.calls.len(),
 		Ns: t.t.Ns(), Nr: t.t.Nr(), Window: t.t.PeerWindow(), Retransmissions: t.t.Retransmissions(),
+		Failover: t.t.Failover(), Failed: t.fail.info(),
 	}
 }
 

@@ -25,6 +25,7 @@ func (t *Tunnel) Save() (s SavedTunnel, ok bool) {
 	return SavedTunnel{
 		PeerID: c.peerID, PeerWindow: c.peerWindow, Ns: c.high, Una: c.una, Nr: c.nr,
 		PeerName: t.peerName, PeerVendor: t.peerVendor, Failover: t.failover,
+		Behind: c.held || c.behind != behind{},
 	}, t.state == TunnelEstablished
 }
 
