@@ -15,6 +15,9 @@ import (
 // are absent, unknown ones are skipped; tags are never used again for something
 // else. The version rises only when older programs must not read the rest.
 
+// tagNext is the tag of a field that no program reads; see nextVersion.
+const tagNext = 63
+
 func appendNumber(b []byte, tag byte, v uint64) []byte {
 	if v == 0 {
 		return b

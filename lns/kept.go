@@ -19,8 +19,10 @@ import (
 // tunnels had none then.
 const (
 	sessionStateClosable = 1
-	sessionStateVersion  = 2
-	tunnelStateVersion   = 1
+	sessionStateOldest   = 2
+	sessionStateVersion  = 2 + nextVersion
+	tunnelStateOldest    = 1
+	tunnelStateVersion   = 1 + nextVersion
 )
 
 // errClosable says that a session's state is of a version that this
@@ -87,7 +89,7 @@ const (
 
 // append encodes s in the newest version.
 func (s *keptSession) append(b []byte) []byte {
-	b = appendOctets(append(b, sessionStateVersion), tagUsage, s.usage)
+	b = appendOctets(appendNumber(append(b, sessionStateVersion), tagNext, nextVersion), tagUsage, s.usage)
 	l, n := &s.link, &s.link.Network
 	b = appendNumber(b, tagMethod, uint64(l.Method))
 	b = appendIP(appendIP(b, tagLocal, n.Local), tagPeer, n.Peer)
@@ -121,7 +123,7 @@ func parseKeptSession(b []byte) (s keptSession, err error) {
 		s.usage = b // which has that version itself
 		return s, errClosable
 	}
-	f := fieldsOf(b, sessionStateVersion, sessionStateVersion)
+	f := fieldsOf(b, sessionStateOldest, sessionStateVersion)
 	for f.next() {
 		switch {
 		case f.tag == tagUsage:
@@ -235,7 +237,7 @@ type keptTunnel struct {
 }
 
 func (t keptTunnel) append(b []byte) []byte {
-	b = append(b, tunnelStateVersion)
+	b = appendNumber(append(b, tunnelStateVersion), tagNext, nextVersion)
 	b = appendOctets(appendNumber(b, tagUna, uint64(t.una)), tagVendor, t.vendor)
 	if f := t.failover; f.Offered() {
 		var bits uint64
@@ -257,7 +259,7 @@ func (t keptTunnel) append(b []byte) []byte {
 
 // parseKeptTunnel reads what append has written. Its errors are those of fieldsOf.
 func parseKeptTunnel(b []byte) (t keptTunnel, err error) {
-	f := fieldsOf(b, tunnelStateVersion, tunnelStateVersion)
+	f := fieldsOf(b, tunnelStateOldest, tunnelStateVersion)
 	for f.next() {
 		switch f.tag {
 		case tagUna:

@@ -20,7 +20,6 @@ import (
 	"culvert/lns/ipsec"
 	"culvert/ops"
 	"culvert/sessiondb"
-	"culvert/sessiondb/journal"
 	"culvert/sessiondb/postgres"
 )
 
@@ -95,7 +94,7 @@ func (d *daemon) abort() {
 }
 
 func (d *daemon) startStores() error {
-	j, err := journal.Open(d.set.file.Journal.Dir, journal.Options{Node: d.set.node, Log: d.log})
+	j, err := openJournal(d.set.file.Journal.Dir, d.set.node, d.log)
 	if err != nil {
 		return err
 	}

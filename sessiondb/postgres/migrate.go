@@ -25,7 +25,7 @@ var migrations embed.FS
 var ErrSchema = errors.New("database schema does not fit this version")
 
 // schemaVersion is the number of the last migration.
-const schemaVersion = 6
+const schemaVersion = 6 + nextSchema
 
 // Migrate brings the database's schema to this version's. Several nodes may
 // call it at the same time: one works and the others wait, kept apart by a
@@ -69,8 +69,8 @@ func newProvider(db *sql.DB) (*goose.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithLocker(locker), goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))
+	return goose.NewProvider(goose.DialectPostgres, db, files, append(nextMigrations(),
+		goose.WithLocker(locker), goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))...)
 }
 
 // checkSchema compares the database's schema with this version's.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,8 @@ const (
 	// takeover is how long an address may be silent: 1.2 leases without a
 	// renewal, at most half a lease of promises, what asking takes, and loading.
 	takeover = 3 * lease
+	// answerTime is how long an answer may take before its packet counts as lost.
+	answerTime = 5 * time.Second
 )
 
 // service are the service addresses; the first is a's, the second b's.
@@ -90,6 +93,8 @@ type node struct {
 	index int
 	d     *proc.Daemon
 	lives int
+	// program is lnsd, where it is not that of bin.
+	program string
 }
 
 const config = `node: %[1]s
@@ -232,7 +237,7 @@ func (n *node) start() {
 	n.lives++
 	var err error
 	n.d, err = proc.Start(n.l.dir, fmt.Sprintf("%s%d", n.name, n.lives), nil,
-		"ip", "netns", "exec", n.name, filepath.Join(bin, "lnsd"), "run", "--config", filepath.Join(n.l.dir, n.name+".yaml"))
+		"ip", "netns", "exec", n.name, cmp.Or(n.program, filepath.Join(bin, "lnsd")), "run", "--config", filepath.Join(n.l.dir, n.name+".yaml"))
 	must(n.l.t, err)
 	must(n.l.t, proc.Await(20*time.Second, 50*time.Millisecond, n.d, func() error { _, err := n.ctl("status"); return err }))
 }
@@ -323,10 +328,10 @@ func (l *lab) dial() {
 	l.stdin = w
 	l.lacs, err = proc.Start(l.dir, "lacsim", r, "ip", "netns", "exec", "lac", filepath.Join(bin, "lacsim"), "run",
 		"--lns", strings.Trim(strings.ReplaceAll(fmt.Sprint(l.lns), " ", ","), "[]"), "--lacs", fmt.Sprint(l.tunnels), "--sessions", fmt.Sprint(l.each),
-		"--password", password, "--hello", "5s", "--traffic", "ping", "--packets", "0", "--packet-rate", l.rate, "--stay", "--stdin", "-q",
+		"--password", password, "--hello", "5s", "--traffic", "ping", "--packets", "0", "--packet-rate", l.rate, "--wait", answerTime.String(), "--setup-timeout", "2m", "--stay", "--stdin", "-q",
 		"--json", filepath.Join(l.dir, "report.json"))
 	must(l.t, err)
-	must(l.t, proc.Await(120*time.Second, 100*time.Millisecond, l.lacs, func() error {
+	must(l.t, proc.Await(4*time.Minute, 100*time.Millisecond, l.lacs, func() error {
 		if n := len(l.all("a", "b")); n != l.sessions() {
 			return fmt.Errorf("%d sessions are up, want %d", n, l.sessions())
 		}

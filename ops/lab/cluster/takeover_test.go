@@ -128,7 +128,7 @@ func (l *lab) canTake(node string) {
 // lost is how many packets lacsim has given up so far.
 func (l *lab) lost() int {
 	l.t.Helper()
-	time.Sleep(2500 * time.Millisecond) // as long as lacsim waits for an answer
+	time.Sleep(answerTime + time.Second)
 	r := l.ask()
 	return r.Packets.Sent - r.Packets.Answered
 }

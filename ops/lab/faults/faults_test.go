@@ -5,6 +5,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -65,6 +66,8 @@ type lab struct {
 	stdin  *os.File // lacsim's
 	lives  int
 	args   []string // more of lnsd's
+	// program is lnsd, where it is not that of bin.
+	program string
 }
 
 const config = `node: lns1
@@ -114,7 +117,7 @@ func (l *lab) start() {
 	l.lives++
 	var err error
 	l.lnsd, err = proc.Start(l.dir, fmt.Sprintf("lnsd%d", l.lives), nil,
-		append([]string{filepath.Join(bin, "lnsd"), "run", "--config", filepath.Join(l.dir, "lnsd.yaml")}, l.args...)...)
+		append([]string{cmp.Or(l.program, filepath.Join(bin, "lnsd")), "run", "--config", filepath.Join(l.dir, "lnsd.yaml")}, l.args...)...)
 	must(l.t, err)
 	must(l.t, proc.Await(20*time.Second, 50*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
 }

@@ -1,0 +1,5 @@
+//go:build nextversion
+
+package lns
+
+const nextVersion = 1
