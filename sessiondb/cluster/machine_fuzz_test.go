@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"testing"
@@ -196,6 +197,47 @@ func FuzzFaults(f *testing.F) {
 			if len(s.answers(a)) != 1 {
 				t.Fatalf("%v answer for %v when all is well:\n%v", s.answers(a), a, s.trace)
 			}
+		}
+	})
+}
+
+// FuzzSaved begins a life on whatever an earlier one may have kept on the node's disk, which is
+// JSON: it answers for nothing before it has somebody's word for it.
+func FuzzSaved(f *testing.F) {
+	good, err := json.Marshal(Saved{Seen: 1, View: View{Members: 1, Claims: 2,
+		Nodes:     []Node{fuzzNode("a", 0x21, 0x11, 1), fuzzNode("b", 0x11, 0x21, 1)},
+		Addresses: []Address{{Local: x1, Owner: "a", Epoch: 3}, {Local: x2, Owner: "b", Epoch: 1}}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"View":{"Nodes":[{"Name":"a"},{"Name":"a"},{}],"Addresses":[{"Owner":"a"},{}]},"Seen":99}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var saved Saved
+		if json.Unmarshal(b, &saved) != nil {
+			return
+		}
+		cfg := Config{Node: "a", Epoch: 2, Serves: []netip.AddrPort{x1, x2}}
+		m, err := New(cfg, time.Hour, &saved)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone := true // nobody else could claim, by what was kept
+		for _, n := range saved.View.Nodes {
+			alone = alone && (n.Name == "a" || !n.Member)
+		}
+		var fx Effects
+		for i := range 20 {
+			m.Tick(time.Hour+time.Duration(i)*time.Second, &fx)
+			for _, a := range cfg.Serves {
+				if until := m.Until(time.Hour+time.Duration(i)*time.Second, a); until > 0 && !alone {
+					t.Fatalf("answers for %v until %v, and has nobody's word", a, until)
+				}
+			}
+		}
+		if len(fx.Claims) > 0 {
+			t.Fatalf("claims %+v, and has not heard of the database", fx.Claims)
 		}
 	})
 }
