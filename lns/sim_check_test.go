@@ -24,11 +24,12 @@ type checker struct {
 	latest        map[*tunnelFacts]uint32
 	told          map[string]bool // ends that watchers were told of
 	// heirs are who had an address last, letIn the sessions whose grant was looked at.
-	heirs map[netip.Addr]uint64
-	letIn map[*session]bool
-	steps int
-	begun bool // the life has begun: tunnels that come now are new
-	moved bool // an address was taken or given back since the last look
+	heirs  map[netip.Addr]uint64
+	letIn  map[*session]bool
+	steps  int
+	begun  bool // the life has begun: tunnels that come now are new
+	looked bool // at what a step sends, so that there is no need to look once more after it
+	moved  bool // an address was taken or given back since the last look
 }
 
 // endedIDs are those of a tunnel's sessions that have ended: how many, and when each.
@@ -71,6 +72,7 @@ func (c *checker) step(sh *shard) {
 			c.kept(s)
 		}
 	}
+	c.looked = false
 	c.totals()
 	if c.quiet() {
 		c.books()
@@ -317,7 +319,9 @@ func (c *checker) kept(sh *shard) {
 	if len(sh.unkept) > 0 {
 		return
 	}
-	c.committed(sh)
+	if !c.looked {
+		c.committed(sh)
+	}
 	up := 0
 	for _, s := range sh.sessions {
 		c.reported(s)

@@ -134,6 +134,7 @@ func (p *simPlane) Send(shard int, batch []dataplane.Datagram) {
 		p.l.check.leaves(sh, batch)
 	} else {
 		p.l.check.committed(sh)
+		p.l.check.looked = true
 	}
 	for _, d := range batch {
 		p.l.effect()

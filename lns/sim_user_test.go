@@ -254,7 +254,11 @@ func (u *simUser) surf(c *rigCall) {
 			l.plane.download(s.routes()[0].Addr().Next(), 60+u.rnd.IntN(100))
 		}
 	}
-	u.w.after(time.Second+u.upTo(u.w.plan.surf), func() { u.surf(c) })
+	pace := u.w.plan.surf
+	if u.w.calm {
+		pace *= 4 // what happens now is of no interest but that it does
+	}
+	u.w.after(time.Second+u.upTo(min(pace, 20*time.Second)), func() { u.surf(c) })
 }
 
 // simServer is what users talk to.

@@ -18,7 +18,7 @@ number() { # NAME VALUE
 }
 number MINUTES "$minutes" && number FROM "$from" && number WORKERS "$workers"
 go test -c -o "$out/sim.test" ./lns || exit 1
-export GOGC=${GOGC:-400}
+export GOGC=${GOGC:-400} GOMAXPROCS=1 # there is a process for each core
 pids=()
 trap '[ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null' EXIT
 trap 'exit 130' INT TERM
