@@ -98,7 +98,28 @@ func TestKeptByOthers(t *testing.T) {
 	}
 }
 
+// addKept gives a fuzz target the states of all versions that were written down.
+func addKept(f *testing.F, pattern string) {
+	f.Helper()
+	files, err := filepath.Glob(filepath.Join("testdata", "kept", pattern))
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no states as %s: %v", pattern, err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			f.Fatalf("%s: %v", name, err)
+		}
+		f.Add(b)
+	}
+}
+
 func FuzzKeptSession(f *testing.F) {
+	addKept(f, "session-*.hex")
 	s := fullKept()
 	f.Add(s.append(nil))
 	f.Add(s.usage)
@@ -124,6 +145,7 @@ func normal(k keptSession) keptSession {
 }
 
 func FuzzKeptTunnel(f *testing.F) {
+	addKept(f, "tunnel-*.hex")
 	f.Add(fullTunnel().append(nil))
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -95,6 +95,11 @@ func TestRFC2661(t *testing.T) {
 			}
 		})
 	}
+	for section, want := range map[string]int{"7.2.1": 22, "7.4.1": 20, "7.4.2": 16, "7.5.1": 17, "7.5.2": 22} {
+		if got := len(bySection[section]); got != want {
+			t.Errorf("section %s has %d cells here, the RFC's table %d", section, got, want)
+		}
+	}
 	for key := range rfcDeviations {
 		if !seen[key] {
 			t.Errorf("a deviation from %q, which the RFC does not have", key)
