@@ -40,6 +40,8 @@ var methodRoles = map[string]Role{
 	culvertv1.IPsecService_GetIPsecStatus_FullMethodName:       RoleViewer,
 	culvertv1.IPsecService_ListSAs_FullMethodName:              RoleViewer,
 	culvertv1.IPsecService_ListIKEFailures_FullMethodName:      RoleViewer,
+	culvertv1.IPsecService_RekeySA_FullMethodName:              RoleOperator,
+	culvertv1.IPsecService_StopSA_FullMethodName:               RoleOperator,
 }
 
 // openServices want no role of a client with a valid certificate: load

@@ -111,6 +111,46 @@ func (s *ipsecService) tunnelsOf() map[saRef]uint32 {
 	return n
 }
 
+// find finds the SA of a mark.
+func (s *ipsecService) find(mark uint32) (*culvertv1.SecurityAssociation, error) {
+	if err := s.uses(); err != nil {
+		return nil, err
+	}
+	if mark == 0 {
+		return nil, invalid("mark: name the SA by its mark, as `lnsctl ipsec list` shows it; where the kernel gives no marks, use swanctl")
+	}
+	for _, sa := range s.src.SAs() {
+		if sa.Mark == mark {
+			return &culvertv1.SecurityAssociation{Lac: sa.Profile, Sa: saProto(&sa), Tunnels: s.tunnelsOf()[ofSA(&sa)]}, nil
+		}
+	}
+	return nil, status.Errorf(codes.NotFound, "no SA has the mark %d", mark)
+}
+
+func (s *ipsecService) RekeySA(ctx context.Context, req *culvertv1.RekeySARequest) (*culvertv1.RekeySAResponse, error) {
+	sa, err := s.find(req.GetMark())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.src.RekeySA(ctx, req.GetMark()); err != nil {
+		return nil, status.Error(codes.FailedPrecondition, err.Error())
+	}
+	return &culvertv1.RekeySAResponse{Sa: sa}, nil
+}
+
+func (s *ipsecService) StopSA(_ context.Context, req *culvertv1.StopSARequest) (*culvertv1.StopSAResponse, error) {
+	why, err := reason(req.GetReason(), "ended by operator")
+	if err != nil {
+		return nil, err
+	}
+	sa, err := s.find(req.GetMark())
+	if err != nil {
+		return nil, err
+	}
+	s.src.EndSA(req.GetMark(), why)
+	return &culvertv1.StopSAResponse{Sa: sa}, nil
+}
+
 func (s *ipsecService) ListIKEFailures(_ context.Context, req *culvertv1.ListIKEFailuresRequest) (*culvertv1.ListIKEFailuresResponse, error) {
 	if err := s.uses(); err != nil {
 		return nil, err

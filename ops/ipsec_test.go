@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"context"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -37,6 +39,18 @@ func ipsecSources(src *Sources) {
 func TestIPsec(t *testing.T) {
 	cfg := socketConfig(t)
 	ipsecSources(&cfg.Sources)
+	var did struct {
+		rekeyed, ended uint32
+		why            string
+	}
+	cfg.Sources.RekeySA = func(_ context.Context, mark uint32) error {
+		if mark == 20 {
+			return errors.New("charon refused rekey: it is being rekeyed")
+		}
+		did.rekeyed = mark
+		return nil
+	}
+	cfg.Sources.EndSA = func(mark uint32, why string) { did.ended, did.why = mark, why }
 	node := opstest.Sample(0)
 	sas := cfg.Sources.SAs()
 	node.Add([]lns.TunnelInfo{{Local: netip.MustParseAddrPort("192.0.2.1:1701"), ID: 99, Profile: "north", SA: &sas[1]}}, nil)
@@ -81,6 +95,21 @@ func TestIPsec(t *testing.T) {
 			if x.GetReason() != c.want[i] {
 				t.Errorf("%q %q: failure %d is %v", c.lac, c.peer, i, x)
 			}
+		}
+	}
+	if r, err := client.RekeySA(t.Context(), &culvertv1.RekeySARequest{Mark: 3}); err != nil || r.GetSa().GetTunnels() != 1 || did.rekeyed != 3 {
+		t.Errorf("rekey: %v, %v, %+v", r, err, did)
+	}
+	if _, err := client.RekeySA(t.Context(), &culvertv1.RekeySARequest{Mark: 20}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a rekeying that strongSwan refuses: %v", err)
+	}
+	if r, err := client.StopSA(t.Context(), &culvertv1.StopSARequest{Mark: 20}); err != nil || did.ended != 20 || did.why != "ended by operator" || r.GetSa().GetLac() != "north" {
+		t.Errorf("stop: %v, %v, %+v", r, err, did)
+	}
+	for _, mark := range []uint32{0, 4} {
+		want := map[uint32]codes.Code{0: codes.InvalidArgument, 4: codes.NotFound}[mark]
+		if _, err := client.StopSA(t.Context(), &culvertv1.StopSARequest{Mark: mark}); status.Code(err) != want {
+			t.Errorf("stop of mark %d: %v", mark, err)
 		}
 	}
 	if _, err := client.ListIKEFailures(t.Context(), &culvertv1.ListIKEFailuresRequest{Peer: "north"}); status.Code(err) != codes.InvalidArgument {

@@ -31,6 +31,9 @@ type Sources struct {
 	// SAs are all that there are, in any order, IKETroubles what LACs failed with, the latest first.
 	SAs         func() []lns.SA
 	IKETroubles func() []lns.IKETrouble
+	// RekeySA has an SA get new keys, and may block until ctx ends; EndSA ends one for a reason, and returns at once.
+	RekeySA func(ctx context.Context, mark uint32) error
+	EndSA   func(mark uint32, why string)
 	// Cluster is about the node's part in a cluster.
 	Cluster func() ClusterStats
 	// NotReady gives further reasons why no call should be sent here;

@@ -36,6 +36,8 @@ func serveIPsec(t *testing.T, connected bool) string {
 			Identity: "lac2.example.net", Remote: netip.MustParseAddrPort("198.51.100.9:0"), Detail: "the pre-shared key differs; set the same psk on both sides"},
 			First: opstest.Began, Count: 4}}
 	}
+	cfg.Sources.RekeySA = func(context.Context, uint32) error { return nil }
+	cfg.Sources.EndSA = func(uint32, string) {}
 	node := opstest.Sample(0)
 	p, s := lns.DefaultLACProfile(), lns.DefaultIPsecProfile()
 	p.Name, p.IPsec = "north", &s
@@ -68,6 +70,16 @@ func TestIPsecCommands(t *testing.T) {
 			t.Errorf("%s: exit %d, %s", c.args, r.code, r.err)
 		}
 		golden(t, c.name, r.out)
+	}
+	for args, want := range map[string]string{
+		"ipsec rekey 3": "the SA of lac1.example.net gets new keys\n", "ipsec stop 20 --yes": "the SA of bad\\u001bname ends, with 0 tunnels\n",
+	} {
+		if r := lnsctl(t, address, nil, strings.Fields(args)...); r.code != 0 || r.out != want {
+			t.Errorf("%s: exit %d, %q, %q", args, r.code, r.out, r.err)
+		}
+	}
+	if r := lnsctl(t, address, nil, "ipsec", "stop", "77", "--yes"); r.code != exitNotFound {
+		t.Errorf("an SA that is not there: exit %d, %q", r.code, r.err)
 	}
 	for _, c := range []struct {
 		args, want string

@@ -14,6 +14,8 @@ type ipsecCommands struct {
 	Show     ipsecShow     `cmd:"" help:"Show how the key exchange is, and which LACs are protected."`
 	List     ipsecList     `cmd:"" help:"List SAs, those without a tunnel too."`
 	Failures ipsecFailures `cmd:"" help:"List which LACs could not set up an SA, and why."`
+	Rekey    ipsecRekey    `cmd:"" help:"Have an SA get new keys now."`
+	Stop     ipsecStop     `cmd:"" help:"End an SA, and the tunnels in it."`
 }
 
 type ipsecShow struct{}
@@ -132,6 +134,52 @@ func saColumns(a *app) []column[*culvertv1.SecurityAssociation] {
 		{title: "IKE-ID", wide: true, right: true, value: func(x s) string { return number(x.GetSa().GetIkeId()) }},
 		{title: "CHILD-ID", wide: true, right: true, value: func(x s) string { return number(x.GetSa().GetChildId()) }},
 	}
+}
+
+type ipsecRekey struct {
+	Mark uint32 `arg:"" help:"The SA's mark, as the list shows it."`
+}
+
+// Run renews the keys.
+func (r *ipsecRekey) Run(a *app) error {
+	return a.call(func(ctx context.Context, c *client) error {
+		resp, err := c.ipsec().RekeySA(ctx, &culvertv1.RekeySARequest{Mark: r.Mark})
+		if err != nil {
+			return err
+		}
+		if a.Output == "json" {
+			return printOne(a, resp.GetSa(), nil)
+		}
+		_, err = fmt.Fprintf(a.out, "the SA of %s gets new keys\n", clean(resp.GetSa().GetSa().GetIdentity()))
+		return err
+	})
+}
+
+type ipsecStop struct {
+	Mark   uint32 `arg:"" help:"The SA's mark, as the list shows it."`
+	Reason string `help:"A short text for the log."`
+	Yes    bool   `short:"y" help:"Do not ask."`
+}
+
+// Run ends an SA.
+func (s *ipsecStop) Run(a *app) error {
+	if !s.Yes {
+		if err := a.confirm(fmt.Sprintf("End the SA with mark %d, and the tunnels in it?", s.Mark)); err != nil {
+			return err
+		}
+	}
+	return a.call(func(ctx context.Context, c *client) error {
+		resp, err := c.ipsec().StopSA(ctx, &culvertv1.StopSARequest{Mark: s.Mark, Reason: s.Reason})
+		if err != nil {
+			return err
+		}
+		x := resp.GetSa()
+		if a.Output == "json" {
+			return printOne(a, x, nil)
+		}
+		_, err = fmt.Fprintf(a.out, "the SA of %s ends, with %s\n", clean(x.GetSa().GetIdentity()), count(x.GetTunnels(), "tunnel"))
+		return err
+	})
 }
 
 type ipsecFailures struct {

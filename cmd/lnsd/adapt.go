@@ -23,6 +23,7 @@ func (d *daemon) sources() ops.Sources {
 		s.IPsec = func() ops.IPsecStats { return ops.IPsecStats(d.ipsec.Stats()) }
 		s.SAUsage, s.Warnings = d.ipsec.Usage, d.ipsec.Warnings
 		s.SAs, s.IKETroubles = d.ipsec.SAs, d.server.IKETroubles
+		s.RekeySA, s.EndSA = d.ipsec.Rekey, d.ipsec.Terminate
 	}
 	if d.writer != nil {
 		s.Writer = d.writer.Stats

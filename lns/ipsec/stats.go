@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sort"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"culvert/lns"
+	"culvert/lns/ipsec/vici"
 )
 
 // Stats is what a Manager has counted since its start, and how things are.
@@ -70,6 +72,27 @@ func (m *Manager) Stats() Stats {
 	s.Wanted, s.Connected, s.Version = m.wanted(), m.connected, m.version
 	m.mu.Unlock()
 	return s
+}
+
+// Rekey has charon make new keys for an SA, and waits until charon has begun. ErrNoSA where the mark has none. It may be
+// called from any goroutine, and has a connection of its own.
+func (m *Manager) Rekey(ctx context.Context, mark uint32) error {
+	sa, ok := m.tab.lookup(mark)
+	if !ok {
+		return fmt.Errorf("%w: mark %d", lns.ErrNoSA, mark)
+	}
+	c, err := vici.Dial(ctx, m.cfg.Socket)
+	if err != nil {
+		return fmt.Errorf("charon: %w", err)
+	}
+	defer c.Close()
+	var args vici.Section
+	args.Set("child-id", fmt.Sprint(sa.ChildID))
+	if _, err := c.Call(ctx, "rekey", args); err != nil {
+		return err
+	}
+	m.cfg.Log.Info("an operator asked for new keys", saKeys(&sa)...)
+	return nil
 }
 
 // SAs are all that there are, in any order. It may be called from any goroutine, and does not wait for charon.

@@ -82,6 +82,25 @@ func (l *lab) operatorStops(t *testing.T, x *lac) {
 	defer l.clean(t, x, c)
 	tun, err := x.tunnel(directAddr)
 	must(t, err)
+	r.check("new keys for lnsctl", func() error {
+		before, err := l.metric("ipsec_rekeyings")
+		if err != nil {
+			return err
+		}
+		if _, err := l.ctl(fmt.Sprintf("ipsec rekey %d", tun.IPsec.Mark)); err != nil {
+			return err
+		}
+		if err := until(20*time.Second, func() error {
+			after, err := l.metric("ipsec_rekeyings")
+			if err == nil && after == before {
+				err = fmt.Errorf("%v rekeyings, as before", after)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		return l.flows()
+	})
 	r.check("tunnel stopped", func() error {
 		_, err := l.ctl(fmt.Sprintf("tunnel stop --yes %d", tun.ID))
 		return err

@@ -472,6 +472,199 @@ func (x *ListSAsResponse) GetTotalSize() uint32 {
 	return 0
 }
 
+// RekeySARequest asks for new keys.
+type RekeySARequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mark is the SA's, as ListSAs has it.
+	Mark          uint32 `protobuf:"varint,1,opt,name=mark,proto3" json:"mark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeySARequest) Reset() {
+	*x = RekeySARequest{}
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeySARequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeySARequest) ProtoMessage() {}
+
+func (x *RekeySARequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeySARequest.ProtoReflect.Descriptor instead.
+func (*RekeySARequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RekeySARequest) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+// RekeySAResponse says that strongSwan has begun.
+type RekeySAResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sa is as it was before.
+	Sa            *SecurityAssociation `protobuf:"bytes,1,opt,name=sa,proto3" json:"sa,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RekeySAResponse) Reset() {
+	*x = RekeySAResponse{}
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RekeySAResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RekeySAResponse) ProtoMessage() {}
+
+func (x *RekeySAResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RekeySAResponse.ProtoReflect.Descriptor instead.
+func (*RekeySAResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RekeySAResponse) GetSa() *SecurityAssociation {
+	if x != nil {
+		return x.Sa
+	}
+	return nil
+}
+
+// StopSARequest ends an SA.
+type StopSARequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Mark is the SA's, as ListSAs has it.
+	Mark uint32 `protobuf:"varint,1,opt,name=mark,proto3" json:"mark,omitempty"`
+	// Reason is a short text for the log, at most 200 octets; empty is "ended by operator".
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopSARequest) Reset() {
+	*x = StopSARequest{}
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopSARequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopSARequest) ProtoMessage() {}
+
+func (x *StopSARequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopSARequest.ProtoReflect.Descriptor instead.
+func (*StopSARequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *StopSARequest) GetMark() uint32 {
+	if x != nil {
+		return x.Mark
+	}
+	return 0
+}
+
+func (x *StopSARequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// StopSAResponse says what is being ended.
+type StopSAResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Sa is as it was before, with the number of its tunnels.
+	Sa            *SecurityAssociation `protobuf:"bytes,1,opt,name=sa,proto3" json:"sa,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopSAResponse) Reset() {
+	*x = StopSAResponse{}
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopSAResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopSAResponse) ProtoMessage() {}
+
+func (x *StopSAResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopSAResponse.ProtoReflect.Descriptor instead.
+func (*StopSAResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *StopSAResponse) GetSa() *SecurityAssociation {
+	if x != nil {
+		return x.Sa
+	}
+	return nil
+}
+
 // IKEFailure is a LAC's attempts to set up an SA that have failed for one reason.
 type IKEFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -497,7 +690,7 @@ type IKEFailure struct {
 
 func (x *IKEFailure) Reset() {
 	*x = IKEFailure{}
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[7]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -509,7 +702,7 @@ func (x *IKEFailure) String() string {
 func (*IKEFailure) ProtoMessage() {}
 
 func (x *IKEFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[7]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -522,7 +715,7 @@ func (x *IKEFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IKEFailure.ProtoReflect.Descriptor instead.
 func (*IKEFailure) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IKEFailure) GetRemote() string {
@@ -594,7 +787,7 @@ type ListIKEFailuresRequest struct {
 
 func (x *ListIKEFailuresRequest) Reset() {
 	*x = ListIKEFailuresRequest{}
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[8]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +799,7 @@ func (x *ListIKEFailuresRequest) String() string {
 func (*ListIKEFailuresRequest) ProtoMessage() {}
 
 func (x *ListIKEFailuresRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[8]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +812,7 @@ func (x *ListIKEFailuresRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIKEFailuresRequest.ProtoReflect.Descriptor instead.
 func (*ListIKEFailuresRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{8}
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListIKEFailuresRequest) GetLac() string {
@@ -647,7 +840,7 @@ type ListIKEFailuresResponse struct {
 
 func (x *ListIKEFailuresResponse) Reset() {
 	*x = ListIKEFailuresResponse{}
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[9]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +852,7 @@ func (x *ListIKEFailuresResponse) String() string {
 func (*ListIKEFailuresResponse) ProtoMessage() {}
 
 func (x *ListIKEFailuresResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_ipsec_proto_msgTypes[9]
+	mi := &file_culvert_v1_ipsec_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +865,7 @@ func (x *ListIKEFailuresResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIKEFailuresResponse.ProtoReflect.Descriptor instead.
 func (*ListIKEFailuresResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{9}
+	return file_culvert_v1_ipsec_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListIKEFailuresResponse) GetFailures() []*IKEFailure {
@@ -723,7 +916,16 @@ const file_culvert_v1_ipsec_proto_rawDesc = "" +
 	"\x03sas\x18\x01 \x03(\v2\x1f.culvert.v1.SecurityAssociationR\x03sas\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
 	"\n" +
-	"total_size\x18\x03 \x01(\rR\ttotalSize\"\xfa\x01\n" +
+	"total_size\x18\x03 \x01(\rR\ttotalSize\"$\n" +
+	"\x0eRekeySARequest\x12\x12\n" +
+	"\x04mark\x18\x01 \x01(\rR\x04mark\"B\n" +
+	"\x0fRekeySAResponse\x12/\n" +
+	"\x02sa\x18\x01 \x01(\v2\x1f.culvert.v1.SecurityAssociationR\x02sa\";\n" +
+	"\rStopSARequest\x12\x12\n" +
+	"\x04mark\x18\x01 \x01(\rR\x04mark\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
+	"\x0eStopSAResponse\x12/\n" +
+	"\x02sa\x18\x01 \x01(\v2\x1f.culvert.v1.SecurityAssociationR\x02sa\"\xfa\x01\n" +
 	"\n" +
 	"IKEFailure\x12\x16\n" +
 	"\x06remote\x18\x01 \x01(\tR\x06remote\x12\x10\n" +
@@ -738,10 +940,12 @@ const file_culvert_v1_ipsec_proto_rawDesc = "" +
 	"\x03lac\x18\x01 \x01(\tR\x03lac\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\"M\n" +
 	"\x17ListIKEFailuresResponse\x122\n" +
-	"\bfailures\x18\x01 \x03(\v2\x16.culvert.v1.IKEFailureR\bfailures2\x87\x02\n" +
+	"\bfailures\x18\x01 \x03(\v2\x16.culvert.v1.IKEFailureR\bfailures2\x8c\x03\n" +
 	"\fIPsecService\x12W\n" +
 	"\x0eGetIPsecStatus\x12!.culvert.v1.GetIPsecStatusRequest\x1a\".culvert.v1.GetIPsecStatusResponse\x12B\n" +
-	"\aListSAs\x12\x1a.culvert.v1.ListSAsRequest\x1a\x1b.culvert.v1.ListSAsResponse\x12Z\n" +
+	"\aListSAs\x12\x1a.culvert.v1.ListSAsRequest\x1a\x1b.culvert.v1.ListSAsResponse\x12B\n" +
+	"\aRekeySA\x12\x1a.culvert.v1.RekeySARequest\x1a\x1b.culvert.v1.RekeySAResponse\x12?\n" +
+	"\x06StopSA\x12\x19.culvert.v1.StopSARequest\x1a\x1a.culvert.v1.StopSAResponse\x12Z\n" +
 	"\x0fListIKEFailures\x12\".culvert.v1.ListIKEFailuresRequest\x1a#.culvert.v1.ListIKEFailuresResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
 
 var (
@@ -756,7 +960,7 @@ func file_culvert_v1_ipsec_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_ipsec_proto_rawDescData
 }
 
-var file_culvert_v1_ipsec_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_culvert_v1_ipsec_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_culvert_v1_ipsec_proto_goTypes = []any{
 	(*IPsecStatus)(nil),             // 0: culvert.v1.IPsecStatus
 	(*IPsecLAC)(nil),                // 1: culvert.v1.IPsecLAC
@@ -765,35 +969,45 @@ var file_culvert_v1_ipsec_proto_goTypes = []any{
 	(*SecurityAssociation)(nil),     // 4: culvert.v1.SecurityAssociation
 	(*ListSAsRequest)(nil),          // 5: culvert.v1.ListSAsRequest
 	(*ListSAsResponse)(nil),         // 6: culvert.v1.ListSAsResponse
-	(*IKEFailure)(nil),              // 7: culvert.v1.IKEFailure
-	(*ListIKEFailuresRequest)(nil),  // 8: culvert.v1.ListIKEFailuresRequest
-	(*ListIKEFailuresResponse)(nil), // 9: culvert.v1.ListIKEFailuresResponse
-	nil,                             // 10: culvert.v1.IPsecStatus.EndsEntry
-	nil,                             // 11: culvert.v1.IPsecStatus.FailuresEntry
-	(*TunnelIPsec)(nil),             // 12: culvert.v1.TunnelIPsec
-	(*timestamppb.Timestamp)(nil),   // 13: google.protobuf.Timestamp
+	(*RekeySARequest)(nil),          // 7: culvert.v1.RekeySARequest
+	(*RekeySAResponse)(nil),         // 8: culvert.v1.RekeySAResponse
+	(*StopSARequest)(nil),           // 9: culvert.v1.StopSARequest
+	(*StopSAResponse)(nil),          // 10: culvert.v1.StopSAResponse
+	(*IKEFailure)(nil),              // 11: culvert.v1.IKEFailure
+	(*ListIKEFailuresRequest)(nil),  // 12: culvert.v1.ListIKEFailuresRequest
+	(*ListIKEFailuresResponse)(nil), // 13: culvert.v1.ListIKEFailuresResponse
+	nil,                             // 14: culvert.v1.IPsecStatus.EndsEntry
+	nil,                             // 15: culvert.v1.IPsecStatus.FailuresEntry
+	(*TunnelIPsec)(nil),             // 16: culvert.v1.TunnelIPsec
+	(*timestamppb.Timestamp)(nil),   // 17: google.protobuf.Timestamp
 }
 var file_culvert_v1_ipsec_proto_depIdxs = []int32{
 	1,  // 0: culvert.v1.IPsecStatus.lacs:type_name -> culvert.v1.IPsecLAC
-	10, // 1: culvert.v1.IPsecStatus.ends:type_name -> culvert.v1.IPsecStatus.EndsEntry
-	11, // 2: culvert.v1.IPsecStatus.failures:type_name -> culvert.v1.IPsecStatus.FailuresEntry
+	14, // 1: culvert.v1.IPsecStatus.ends:type_name -> culvert.v1.IPsecStatus.EndsEntry
+	15, // 2: culvert.v1.IPsecStatus.failures:type_name -> culvert.v1.IPsecStatus.FailuresEntry
 	0,  // 3: culvert.v1.GetIPsecStatusResponse.status:type_name -> culvert.v1.IPsecStatus
-	12, // 4: culvert.v1.SecurityAssociation.sa:type_name -> culvert.v1.TunnelIPsec
+	16, // 4: culvert.v1.SecurityAssociation.sa:type_name -> culvert.v1.TunnelIPsec
 	4,  // 5: culvert.v1.ListSAsResponse.sas:type_name -> culvert.v1.SecurityAssociation
-	13, // 6: culvert.v1.IKEFailure.first:type_name -> google.protobuf.Timestamp
-	13, // 7: culvert.v1.IKEFailure.last:type_name -> google.protobuf.Timestamp
-	7,  // 8: culvert.v1.ListIKEFailuresResponse.failures:type_name -> culvert.v1.IKEFailure
-	2,  // 9: culvert.v1.IPsecService.GetIPsecStatus:input_type -> culvert.v1.GetIPsecStatusRequest
-	5,  // 10: culvert.v1.IPsecService.ListSAs:input_type -> culvert.v1.ListSAsRequest
-	8,  // 11: culvert.v1.IPsecService.ListIKEFailures:input_type -> culvert.v1.ListIKEFailuresRequest
-	3,  // 12: culvert.v1.IPsecService.GetIPsecStatus:output_type -> culvert.v1.GetIPsecStatusResponse
-	6,  // 13: culvert.v1.IPsecService.ListSAs:output_type -> culvert.v1.ListSAsResponse
-	9,  // 14: culvert.v1.IPsecService.ListIKEFailures:output_type -> culvert.v1.ListIKEFailuresResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	4,  // 6: culvert.v1.RekeySAResponse.sa:type_name -> culvert.v1.SecurityAssociation
+	4,  // 7: culvert.v1.StopSAResponse.sa:type_name -> culvert.v1.SecurityAssociation
+	17, // 8: culvert.v1.IKEFailure.first:type_name -> google.protobuf.Timestamp
+	17, // 9: culvert.v1.IKEFailure.last:type_name -> google.protobuf.Timestamp
+	11, // 10: culvert.v1.ListIKEFailuresResponse.failures:type_name -> culvert.v1.IKEFailure
+	2,  // 11: culvert.v1.IPsecService.GetIPsecStatus:input_type -> culvert.v1.GetIPsecStatusRequest
+	5,  // 12: culvert.v1.IPsecService.ListSAs:input_type -> culvert.v1.ListSAsRequest
+	7,  // 13: culvert.v1.IPsecService.RekeySA:input_type -> culvert.v1.RekeySARequest
+	9,  // 14: culvert.v1.IPsecService.StopSA:input_type -> culvert.v1.StopSARequest
+	12, // 15: culvert.v1.IPsecService.ListIKEFailures:input_type -> culvert.v1.ListIKEFailuresRequest
+	3,  // 16: culvert.v1.IPsecService.GetIPsecStatus:output_type -> culvert.v1.GetIPsecStatusResponse
+	6,  // 17: culvert.v1.IPsecService.ListSAs:output_type -> culvert.v1.ListSAsResponse
+	8,  // 18: culvert.v1.IPsecService.RekeySA:output_type -> culvert.v1.RekeySAResponse
+	10, // 19: culvert.v1.IPsecService.StopSA:output_type -> culvert.v1.StopSAResponse
+	13, // 20: culvert.v1.IPsecService.ListIKEFailures:output_type -> culvert.v1.ListIKEFailuresResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_ipsec_proto_init() }
@@ -808,7 +1022,7 @@ func file_culvert_v1_ipsec_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_ipsec_proto_rawDesc), len(file_culvert_v1_ipsec_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	IPsecService_GetIPsecStatus_FullMethodName  = "/culvert.v1.IPsecService/GetIPsecStatus"
 	IPsecService_ListSAs_FullMethodName         = "/culvert.v1.IPsecService/ListSAs"
+	IPsecService_RekeySA_FullMethodName         = "/culvert.v1.IPsecService/RekeySA"
+	IPsecService_StopSA_FullMethodName          = "/culvert.v1.IPsecService/StopSA"
 	IPsecService_ListIKEFailures_FullMethodName = "/culvert.v1.IPsecService/ListIKEFailures"
 )
 
@@ -31,13 +33,18 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // IPsecService shows the key exchange: which LACs have an SA, and which could
-// not set one up, and why. Viewers may call it. A node whose configuration uses no
+// not set one up, and why; and renews or ends SAs. Viewers may look, the rest wants the operator
+// role. A node whose configuration uses no
 // IPsec answers every call with FAILED_PRECONDITION.
 type IPsecServiceClient interface {
 	// GetIPsecStatus says how the key exchange is.
 	GetIPsecStatus(ctx context.Context, in *GetIPsecStatusRequest, opts ...grpc.CallOption) (*GetIPsecStatusResponse, error)
 	// ListSAs lists the SAs, those without a tunnel too.
 	ListSAs(ctx context.Context, in *ListSAsRequest, opts ...grpc.CallOption) (*ListSAsResponse, error)
+	// RekeySA has an SA get new keys now. FAILED_PRECONDITION: strongSwan does not do it; the message says why.
+	RekeySA(ctx context.Context, in *RekeySARequest, opts ...grpc.CallOption) (*RekeySAResponse, error)
+	// StopSA ends an SA with its IKE SA, and so the tunnels in it. It returns before that has happened.
+	StopSA(ctx context.Context, in *StopSARequest, opts ...grpc.CallOption) (*StopSAResponse, error)
 	// ListIKEFailures lists what LACs failed with before they had a tunnel, the latest first.
 	ListIKEFailures(ctx context.Context, in *ListIKEFailuresRequest, opts ...grpc.CallOption) (*ListIKEFailuresResponse, error)
 }
@@ -70,6 +77,26 @@ func (c *iPsecServiceClient) ListSAs(ctx context.Context, in *ListSAsRequest, op
 	return out, nil
 }
 
+func (c *iPsecServiceClient) RekeySA(ctx context.Context, in *RekeySARequest, opts ...grpc.CallOption) (*RekeySAResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RekeySAResponse)
+	err := c.cc.Invoke(ctx, IPsecService_RekeySA_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *iPsecServiceClient) StopSA(ctx context.Context, in *StopSARequest, opts ...grpc.CallOption) (*StopSAResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopSAResponse)
+	err := c.cc.Invoke(ctx, IPsecService_StopSA_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *iPsecServiceClient) ListIKEFailures(ctx context.Context, in *ListIKEFailuresRequest, opts ...grpc.CallOption) (*ListIKEFailuresResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListIKEFailuresResponse)
@@ -85,13 +112,18 @@ func (c *iPsecServiceClient) ListIKEFailures(ctx context.Context, in *ListIKEFai
 // for forward compatibility.
 //
 // IPsecService shows the key exchange: which LACs have an SA, and which could
-// not set one up, and why. Viewers may call it. A node whose configuration uses no
+// not set one up, and why; and renews or ends SAs. Viewers may look, the rest wants the operator
+// role. A node whose configuration uses no
 // IPsec answers every call with FAILED_PRECONDITION.
 type IPsecServiceServer interface {
 	// GetIPsecStatus says how the key exchange is.
 	GetIPsecStatus(context.Context, *GetIPsecStatusRequest) (*GetIPsecStatusResponse, error)
 	// ListSAs lists the SAs, those without a tunnel too.
 	ListSAs(context.Context, *ListSAsRequest) (*ListSAsResponse, error)
+	// RekeySA has an SA get new keys now. FAILED_PRECONDITION: strongSwan does not do it; the message says why.
+	RekeySA(context.Context, *RekeySARequest) (*RekeySAResponse, error)
+	// StopSA ends an SA with its IKE SA, and so the tunnels in it. It returns before that has happened.
+	StopSA(context.Context, *StopSARequest) (*StopSAResponse, error)
 	// ListIKEFailures lists what LACs failed with before they had a tunnel, the latest first.
 	ListIKEFailures(context.Context, *ListIKEFailuresRequest) (*ListIKEFailuresResponse, error)
 	mustEmbedUnimplementedIPsecServiceServer()
@@ -109,6 +141,12 @@ func (UnimplementedIPsecServiceServer) GetIPsecStatus(context.Context, *GetIPsec
 }
 func (UnimplementedIPsecServiceServer) ListSAs(context.Context, *ListSAsRequest) (*ListSAsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListSAs not implemented")
+}
+func (UnimplementedIPsecServiceServer) RekeySA(context.Context, *RekeySARequest) (*RekeySAResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RekeySA not implemented")
+}
+func (UnimplementedIPsecServiceServer) StopSA(context.Context, *StopSARequest) (*StopSAResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopSA not implemented")
 }
 func (UnimplementedIPsecServiceServer) ListIKEFailures(context.Context, *ListIKEFailuresRequest) (*ListIKEFailuresResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListIKEFailures not implemented")
@@ -170,6 +208,42 @@ func _IPsecService_ListSAs_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _IPsecService_RekeySA_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RekeySARequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IPsecServiceServer).RekeySA(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IPsecService_RekeySA_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IPsecServiceServer).RekeySA(ctx, req.(*RekeySARequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _IPsecService_StopSA_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopSARequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(IPsecServiceServer).StopSA(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: IPsecService_StopSA_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(IPsecServiceServer).StopSA(ctx, req.(*StopSARequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _IPsecService_ListIKEFailures_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListIKEFailuresRequest)
 	if err := dec(in); err != nil {
@@ -202,6 +276,14 @@ var IPsecService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListSAs",
 			Handler:    _IPsecService_ListSAs_Handler,
+		},
+		{
+			MethodName: "RekeySA",
+			Handler:    _IPsecService_RekeySA_Handler,
+		},
+		{
+			MethodName: "StopSA",
+			Handler:    _IPsecService_StopSA_Handler,
 		},
 		{
 			MethodName: "ListIKEFailures",
