@@ -271,11 +271,11 @@ func (c *checker) leaves(sh *shard, batch []dataplane.Datagram) {
 		return
 	}
 	for i := range batch {
-		h, _, err := l2tp.ParseHeader(batch[i].B)
-		if err != nil || !h.Control {
+		h, payload, err := l2tp.ParseHeader(batch[i].B)
+		if err != nil || !h.Control || len(payload) == 0 {
 			continue
 		}
-		if id, ok := c.l.w.net.speaker(&batch[i], h.TunnelID); ok {
+		if id, ok := c.l.w.net.speaker(&batch[i], &h); ok {
 			if t := sh.tunnels[tunnelID{batch[i].Listener, id}]; t != nil {
 				c.acknowledged(t)
 			}

@@ -125,8 +125,8 @@ func (n *simNet) fromLNS(d dataplane.Datagram) {
 	w.tell("LNS > LAC %d: %s", i, describe(d.B))
 	if h, payload, err := l2tp.ParseHeader(d.B); err != nil {
 		w.fail("well-formed", "the LNS sends %x: %v", d.B, err)
-	} else if h.Control {
-		if id, ok := n.speaker(&d, h.TunnelID); ok {
+	} else if h.Control && len(payload) > 0 {
+		if id, ok := n.speaker(&d, &h); ok {
 			n.stream(streamKey{w.lives, d.Listener, id}).send(w, h, payload, w.plan.lacWindow, "the LNS")
 		}
 	}
@@ -136,18 +136,18 @@ func (n *simNet) fromLNS(d dataplane.Datagram) {
 }
 
 // speaker is the tunnel of the LNS that sends a control message to a LAC's tunnel. Where the LAC has
-// two that fit, since it has begun anew and given an id once more, nobody can tell.
-func (n *simNet) speaker(d *dataplane.Datagram, peerID uint16) (id uint16, ok bool) {
+// two of one id, since it has begun anew, the numbers tell which; where they fit both, nobody can.
+func (n *simNet) speaker(d *dataplane.Datagram, h *l2tp.Header) (id uint16, ok bool) {
 	srv := n.w.life.srv
 	if n.w.plan.big {
-		if id, ok := srv.shards[0].accept.known[acceptKey{d.Listener, source{AddrPort: d.Peer}, peerID}]; ok {
+		if id, ok := srv.shards[0].accept.known[acceptKey{d.Listener, source{AddrPort: d.Peer}, h.TunnelID}]; ok {
 			return id, true
 		}
 	}
 	var found []uint16
 	for _, sh := range srv.shards {
 		for k, t := range sh.tunnels {
-			if k.listener == d.Listener && t.facts.peer.Load().AddrPort == d.Peer && t.t.PeerID() == peerID {
+			if k.listener == d.Listener && t.facts.peer.Load().AddrPort == d.Peer && t.t.PeerID() == h.TunnelID && says(t, h) {
 				found = append(found, k.id)
 			}
 		}
@@ -159,6 +159,12 @@ func (n *simNet) speaker(d *dataplane.Datagram, peerID uint16) (id uint16, ok bo
 		n.stream(streamKey{n.w.lives, d.Listener, id}).blind = true
 	}
 	return 0, false
+}
+
+// says tells whether a message can be a tunnel's, by its numbers.
+func says(t *tunnel, h *l2tp.Header) bool {
+	una := t.t.Una()
+	return h.Ns-una < t.t.Ns()-una && t.t.Nr()-h.Nr < 100
 }
 
 // fromLAC takes a datagram that a LAC sends.

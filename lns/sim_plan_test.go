@@ -36,14 +36,14 @@ type plan struct {
 	// big: there are thousands of users, so that not everything is looked at after every step.
 	big bool
 	// What some LACs and subscribers do besides, as shares of the calls.
-	proxied, guests float64
-	async, speeds   bool
-	surf            time.Duration // between two packets of a user, at most
-	stall           time.Duration // the longest that the journal may hold a shard up
-	methods         []ppp.Auth    // that subscribers agree to
-	chaos           time.Duration
-	actions         []action
-	ending          ending
+	proxied, guests, impatient float64
+	async, speeds              bool
+	surf                       time.Duration // between two packets of a user, at most
+	stall                      time.Duration // the longest that the journal may hold a shard up
+	methods                    []ppp.Auth    // that subscribers agree to
+	chaos                      time.Duration
+	actions                    []action
+	ending                     ending
 }
 
 // contract is what a subscriber's provider has agreed with it.
@@ -132,6 +132,9 @@ func (p *plan) habits(r *rand.Rand) {
 		q.Auth, p.methods = pick(r, []string{"eap"}, []string{"eap", "chap"}), []ppp.Auth{ppp.AuthEAP}
 	}
 	if r.IntN(3) == 0 {
+		p.impatient = r.Float64()
+	}
+	if r.IntN(3) == 0 {
 		p.proxied = r.Float64()
 	}
 	q.Proxy = pick(r, "accept", "on-mismatch", "strict", "always")
@@ -195,8 +198,8 @@ func (p *plan) String() string {
 		p.seed, p.lacs, p.tunnels, p.users, p.shards, p.listeners, p.pool, p.profile.Window, p.lacWindow)
 	fmt.Fprintf(&b, "  hide %v, early %v, sequencing %v, low ids %v, lazy %v, down %v, set-ups %d, sessions %d, ending %v\n",
 		p.hide, p.early, p.sequencing, p.lowIDs, p.lazy, p.downTime, p.maxSettingUp, p.maxSessions, p.ending)
-	fmt.Fprintf(&b, "  proxied %.2f by %s, MRU %d, guests %.2f, asynchronous %v, speeds %v, methods %v, floating %v, data numbered %s, reordered %d for %v\n",
-		p.proxied, p.profile.Proxy, p.profile.MRU, p.guests, p.async, p.speeds, p.profile.Auth, p.profile.FloatPeer, p.profile.Sequencing, p.profile.ReorderPackets, p.profile.ReorderTime)
+	fmt.Fprintf(&b, "  proxied %.2f by %s, MRU %d, guests %.2f, impatient %.2f, asynchronous %v, speeds %v, methods %v, floating %v, data numbered %s, reordered %d for %v\n",
+		p.proxied, p.profile.Proxy, p.profile.MRU, p.guests, p.impatient, p.async, p.speeds, p.profile.Auth, p.profile.FloatPeer, p.profile.Sequencing, p.profile.ReorderPackets, p.profile.ReorderTime)
 	fmt.Fprintf(&b, "  weather %+v, accounting loses %.2f, keeps %d, sends %d\n", p.weather, p.acctLoss, p.memoryRecords, p.concurrency)
 	for i := range p.actions {
 		if a := &p.actions[i]; !a.skip {

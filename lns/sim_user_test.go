@@ -79,6 +79,9 @@ func (u *simUser) calls(c *rigCall, t *simTunnel) {
 			u.hangUp(c)
 		}
 	})
+	if !u.w.calm && u.rnd.Float64() < u.w.plan.impatient {
+		u.w.after(u.upTo(15*time.Second), func() { u.redial(c) })
+	}
 	if !u.w.calm && u.rnd.Float64() < u.w.plan.guests {
 		u.w.after(u.upTo(4*time.Second), func() { u.guest(c) })
 	}
@@ -95,6 +98,16 @@ func (u *simUser) begin(c *rigCall, name string) {
 	if c.call.State() == l2tp.CallEstablished {
 		c.effects(&fx)
 	}
+}
+
+// redial dials again while the LAC still has the call, which is not up yet.
+func (u *simUser) redial(c *rigCall) {
+	if u.w.calm || !u.alive(c) || c.up || u.call != c {
+		return
+	}
+	u.w.tell("user %d has no patience, and dials again", u.index)
+	c.client = subscriber.Client{}
+	u.lost(c)
 }
 
 // guest has somebody else's modem take over the line, whom RADIUS does not know.
