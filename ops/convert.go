@@ -49,7 +49,7 @@ var (
 )
 
 func tunnelProto(t *lns.TunnelInfo) *culvertv1.Tunnel {
-	return &culvertv1.Tunnel{
+	p := &culvertv1.Tunnel{
 		Local: addrPort(t.Local), Peer: addrPort(t.Peer),
 		Id: uint32(t.ID), PeerId: uint32(t.PeerID),
 		PeerName: text(t.PeerName), PeerVendor: text(t.PeerVendor),
@@ -57,6 +57,23 @@ func tunnelProto(t *lns.TunnelInfo) *culvertv1.Tunnel {
 		Sessions: uint32(t.Sessions), Ns: uint32(t.Ns), Nr: uint32(t.Nr),
 		Window: uint32(t.Window), Retransmissions: t.Retransmissions, Ipsec: saProto(t.SA),
 	}
+	if f := t.Failover; f.Offered() {
+		p.Failover = &culvertv1.TunnelFailover{Control: f.Control, Data: f.Data, RecoveryTime: durationpb.New(f.RecoveryTime)}
+	}
+	if f := t.Failed; f != nil {
+		p.Failed = &culvertv1.TunnelFailed{
+			Kind: tunnelFailures[f.Kind], At: timestamp(f.At), Asked: uint32(f.Asked), Cleared: uint32(f.Cleared), Unsure: uint32(f.Unsure),
+		}
+	}
+	return p
+}
+
+// tunnelFailures are the names that lns has for how a tunnel has lived on.
+var tunnelFailures = map[string]culvertv1.TunnelFailureKind{
+	"silent":     culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_SILENT,
+	"recovering": culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERING,
+	"recovered":  culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERED,
+	"peer":       culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_PEER,
 }
 
 func sessionProto(s *lns.SessionInfo) *culvertv1.Session {

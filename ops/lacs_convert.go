@@ -30,6 +30,14 @@ var proxyNames = map[string]culvertv1.ProxyPolicy{
 	"always":      culvertv1.ProxyPolicy_PROXY_POLICY_ALWAYS,
 }
 
+// failoverModes are the names that lns has for how tunnels live on.
+var failoverModes = map[string]culvertv1.FailoverMode{
+	"":                 culvertv1.FailoverMode_FAILOVER_MODE_AUTO,
+	lns.FailoverAuto:   culvertv1.FailoverMode_FAILOVER_MODE_AUTO,
+	lns.FailoverAlways: culvertv1.FailoverMode_FAILOVER_MODE_ALWAYS,
+	lns.FailoverNever:  culvertv1.FailoverMode_FAILOVER_MODE_NEVER,
+}
+
 // sequencings are the names that lns has for when data messages are numbered.
 var sequencings = map[string]culvertv1.DataSequencing{
 	"":                        culvertv1.DataSequencing_DATA_SEQUENCING_REQUIRED,
@@ -48,7 +56,8 @@ func lacProto(p *lns.LACProfile) *culvertv1.LAC {
 		EchoInterval: durationpb.New(p.EchoInterval), EchoFailures: &failures, BusyResult: &busy,
 		AcceptUnknownMandatory: p.AcceptUnknownMandatory, FloatPeer: p.FloatPeer,
 		MaxTunnels: uint32(p.MaxTunnels), MaxSessions: uint32(p.MaxSessions),
-		Proxy:   proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		Proxy:    proxyNames[cmp.Or(p.Proxy, lacDefaults.Proxy)],
+		Failover: failoverModes[p.Failover], RecoveryTime: durationpb.New(p.RecoveryTime),
 		Address: addrPort(p.Address), PoolByGroup: p.PoolByGroup, HideAvps: p.HideAVPs, Sequencing: sequencings[p.Sequencing],
 		LinePattern: p.LinePattern, IgnoreDf: p.IgnoreDF,
 		ReorderPackets: uint32(p.ReorderPackets), ReorderTime: durationpb.New(p.ReorderTime),
@@ -113,6 +122,10 @@ var lacFields = []lacField{
 	{"hide_avps", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.HideAVPs = l.GetHideAvps(); return nil }},
 	{"line_pattern", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.LinePattern = l.GetLinePattern(); return nil }},
 	{"ignore_df", func(p *lns.LACProfile, l *culvertv1.LAC) error { p.IgnoreDF = l.GetIgnoreDf(); return nil }},
+	{"failover", setFailover},
+	{"recovery_time", func(p *lns.LACProfile, l *culvertv1.LAC) error {
+		return setDuration("lac.recovery_time", &p.RecoveryTime, l.GetRecoveryTime(), lacDefaults.RecoveryTime)
+	}},
 	{"sequencing", setSequencing},
 	{"reorder_packets", func(p *lns.LACProfile, l *culvertv1.LAC) error {
 		return setBound("lac.reorder_packets", &p.ReorderPackets, l.GetReorderPackets())
@@ -212,6 +225,20 @@ func setSequencing(p *lns.LACProfile, l *culvertv1.LAC) error {
 		}
 	}
 	return invalid("lac.sequencing: %v is none of REQUIRED, NEGOTIATION, ALWAYS", l.GetSequencing())
+}
+
+func setFailover(p *lns.LACProfile, l *culvertv1.LAC) error {
+	p.Failover = lacDefaults.Failover
+	if l.GetFailover() == culvertv1.FailoverMode_FAILOVER_MODE_UNSPECIFIED {
+		return nil
+	}
+	for name, v := range failoverModes {
+		if v == l.GetFailover() && name != "" {
+			p.Failover = name
+			return nil
+		}
+	}
+	return invalid("lac.failover: %v is none of AUTO, ALWAYS, NEVER", l.GetFailover())
 }
 
 func setEchoFailures(p *lns.LACProfile, l *culvertv1.LAC) error {

@@ -39,6 +39,7 @@ var (
 	descLACSessions = metric("lac_sessions", "Calls in the tunnels of the LACs of a profile.", "lac")
 
 	descCalls       = metric("calls_total", "Calls that ended their set-up, by whether they came up.", "result")
+	descFailovers   = metric("tunnel_failovers_total", "Tunnels by how they went through a failure of this node or of one that it took over from: silent, recovered (RFC 4951), failed; peer: the LAC had failed, and recovered the tunnel.", "kind")
 	descTunnelSetup = metric("tunnel_setups_total", "Tunnels by whether they were established.", "result")
 	descTunnelEnds  = metric("tunnel_ends_total", "Established tunnels that ended.")
 	descEnds        = metric("session_ends_total", "Sessions that were up and ended.")
@@ -118,6 +119,7 @@ func collectStats(out sink, st lns.Stats) {
 	out.counter(descTunnelSetup, st.TunnelsFailed, "failed")
 	out.counter(descTunnelSetup, st.TunnelsRefused, "refused")
 	out.counter(descTunnelEnds, st.TunnelsDown)
+	out.counters(descFailovers, st.Failovers)
 	out.counters(descDowns, st.Downs)
 	out.counters(descRejects, st.Rejects)
 	out.counters(descDropped, st.Dropped)

@@ -23,6 +23,7 @@ func everything() (Config, *opstest.Node) {
 	stats := lns.Stats{
 		TunnelsUp: 1, TunnelsDown: 2, TunnelsFailed: 3, TunnelsRefused: 4, SessionsUp: 15, SessionsDown: 6, CallsFailed: 7,
 		Downs: map[string]uint64{"user-request": 8}, Rejects: map[string]uint64{"busy": 9}, Dropped: map[string]uint64{"malformed": 10},
+		Failovers:    map[string]uint64{"silent": 16, "recovered": 17},
 		StaleAnswers: 11, LineErrors: 14, JournalErrors: 12, PlaneErrors: 13, SetupSum: 40 * time.Second,
 	}
 	stats.SetupCounts[0], stats.SetupCounts[2], stats.SetupCounts[len(lns.SetupBuckets)] = 10, 4, 1

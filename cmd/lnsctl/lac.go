@@ -118,6 +118,7 @@ func lacFacts(l *culvertv1.LAC) []fact {
 		{"Line pattern", l.GetLinePattern()},
 		{"DF", map[bool]string{true: "ignored: what is too large is fragmented", false: "heeded: senders are told what is too large"}[l.GetIgnoreDf()]},
 		{"Sequencing", sequencingWords(l)},
+		{"Failover", failoverWords(l)},
 		{"Tunnels", used(l.GetTunnels(), l.GetMaxTunnels())},
 		{"Sessions", used(l.GetSessions(), l.GetMaxSessions())},
 	}
@@ -153,6 +154,18 @@ func sequencingWords(l *culvertv1.LAC) string {
 		words += fmt.Sprintf("; %s or %s wait for a missing one", count(n, "packet"), l.GetReorderTime().AsDuration())
 	}
 	return words
+}
+
+// failoverWords say how tunnels live on after a failure of the node.
+func failoverWords(l *culvertv1.LAC) string {
+	wait := fmt.Sprintf("; the LAC is asked to wait %s", limit(l.GetRecoveryTime(), "no longer"))
+	switch l.GetFailover() {
+	case culvertv1.FailoverMode_FAILOVER_MODE_NEVER:
+		return "silent"
+	case culvertv1.FailoverMode_FAILOVER_MODE_ALWAYS:
+		return "by RFC 4951 where the LAC offers it" + wait
+	}
+	return "by RFC 4951 where the LAC offers it and sequence numbers may have drifted, else silent" + wait
 }
 
 // used is a number and its bound.

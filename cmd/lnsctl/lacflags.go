@@ -32,6 +32,8 @@ type lacFlags struct {
 	HideAVPs               *bool          `name:"hide-avps" negatable:"" help:"Hide AVPs in what the node sends; needs a secret."`
 	LinePattern            *string        `placeholder:"REGEXP" help:"What of the Calling Number is the line's name, for the NAS-Port-Id: its first group, or all of it."`
 	IgnoreDF               *bool          `name:"ignore-df" negatable:"" help:"Fragment packets that are too large for a subscriber even where their sender forbids it."`
+	Failover               *string        `enum:"auto,always,never" placeholder:"WHEN" help:"Recover tunnels by RFC 4951 after a failure of the node where the LAC offers it and sequence numbers may have drifted (auto), always, or never."`
+	RecoveryTime           *time.Duration `placeholder:"TIME" help:"How long the LAC is asked to wait for that, up to 10m."`
 	Sequencing             *string        `enum:"required,negotiation,always" placeholder:"WHEN" help:"Number data messages where the LAC wants it (required), until PPP is up (negotiation), or always."`
 	ReorderPackets         *uint32        `placeholder:"N" help:"For how many data messages a missing one is waited for, up to 256; 0 waits for none."`
 	ReorderTime            *time.Duration `placeholder:"TIME" help:"For how long at most a missing data message is waited for, 1ms to 1s."`
@@ -50,8 +52,10 @@ func (f *lacFlags) proto(a *app) (l *culvertv1.LAC, mask []string, err error) {
 		FloatPeer: value(f.FloatPeer), HideAvps: value(f.HideAVPs), PoolByGroup: value(f.PoolByGroup), Address: value(f.LACAddress),
 		LinePattern: value(f.LinePattern), IgnoreDf: value(f.IgnoreDF),
 		ReorderPackets: value(f.ReorderPackets), ReorderTime: duration(f.ReorderTime),
-		Sequencing: culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
-		MaxTunnels: value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
+		Failover:     culvertv1.FailoverMode(culvertv1.FailoverMode_value["FAILOVER_MODE_"+strings.ToUpper(value(f.Failover))]),
+		RecoveryTime: duration(f.RecoveryTime),
+		Sequencing:   culvertv1.DataSequencing(culvertv1.DataSequencing_value["DATA_SEQUENCING_"+strings.ToUpper(value(f.Sequencing))]),
+		MaxTunnels:   value(f.MaxTunnels), MaxSessions: value(f.MaxSessions),
 	}
 	for _, m := range f.Auth {
 		l.Auth = append(l.Auth, culvertv1.AuthMethod(culvertv1.AuthMethod_value["AUTH_METHOD_"+strings.ToUpper(m)]))
@@ -85,6 +89,7 @@ func (f *lacFlags) given() (mask []string) {
 		{"address", f.LACAddress != nil}, {"pool_by_group", f.PoolByGroup != nil}, {"hide_avps", f.HideAVPs != nil}, {"sequencing", f.Sequencing != nil},
 		{"line_pattern", f.LinePattern != nil}, {"ignore_df", f.IgnoreDF != nil},
 		{"reorder_packets", f.ReorderPackets != nil}, {"reorder_time", f.ReorderTime != nil},
+		{"failover", f.Failover != nil}, {"recovery_time", f.RecoveryTime != nil},
 		{"max_tunnels", f.MaxTunnels != nil}, {"max_sessions", f.MaxSessions != nil},
 	} {
 		if x.given {

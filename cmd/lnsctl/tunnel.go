@@ -131,7 +131,48 @@ func tunnelFacts(a *app, t *culvertv1.Tunnel) []fact {
 		{"LAC's window", count(t.GetWindow(), "message")},
 		{"Retransmitted", count(t.GetRetransmissions(), "message")},
 	}
+	facts = append(facts, fact{"Failover", tunnelFailover(t.GetFailover())})
+	if f := t.GetFailed(); f != nil {
+		facts = append(facts, fact{"Last failure", tunnelFailed(a, f)})
+	}
 	return append(facts, saFacts(a, t)...)
+}
+
+// tunnelFailover says what was negotiated of RFC 4951.
+func tunnelFailover(f *culvertv1.TunnelFailover) string {
+	words := "not negotiated"
+	switch {
+	case f.GetControl() && f.GetData():
+		words = "negotiated, control and data channels"
+	case f.GetControl():
+		words = "negotiated, control channel"
+	case f.GetData():
+		words = "negotiated, data channels; a failure is silent"
+	}
+	if d := f.GetRecoveryTime().AsDuration(); d > 0 {
+		words += fmt.Sprintf("; the LAC is waited for %s", d)
+	}
+	return words
+}
+
+// tunnelFailed says how a tunnel has lived on after its latest failure.
+func tunnelFailed(a *app, f *culvertv1.TunnelFailed) string {
+	words := map[culvertv1.TunnelFailureKind]string{
+		culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_SILENT:     "silent: the LAC was told nothing",
+		culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERING: "being recovered by RFC 4951",
+		culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERED:  "recovered by RFC 4951",
+		culvertv1.TunnelFailureKind_TUNNEL_FAILURE_KIND_PEER:       "the LAC failed, and recovered the tunnel by RFC 4951",
+	}[f.GetKind()]
+	if f.GetAsked() > 0 {
+		words += fmt.Sprintf("; %s compared, %s not known to the LAC", count(f.GetAsked(), "session"), grouped(uint64(f.GetCleared())))
+	}
+	if f.GetUnsure() > 0 {
+		words += fmt.Sprintf(", %s not answered for yet", grouped(uint64(f.GetUnsure())))
+	}
+	if f.GetAt() != nil {
+		words += ", " + a.age(f.GetAt()) + " ago"
+	}
+	return words
 }
 
 type tunnelStop struct {

@@ -234,6 +234,10 @@ func (b *builder) lac(key string, c *lacSection) lns.LACProfile {
 	p.AcceptUnknownMandatory, p.FloatPeer, p.HideAVPs = c.AcceptUnknownMandatory, c.FloatPeer, c.HideAVPs
 	p.PoolByGroup, p.Address = c.PoolByGroup, c.Address.V
 	p.LinePattern, p.IgnoreDF = c.LinePattern, c.IgnoreDF
+	if c.Failover != "" {
+		p.Failover = c.Failover
+	}
+	override(&p.RecoveryTime, (*time.Duration)(c.RecoveryTime))
 	if c.Sequencing != "" {
 		p.Sequencing = c.Sequencing
 	}

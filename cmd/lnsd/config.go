@@ -101,6 +101,8 @@ type lacSection struct {
 	HideAVPs               bool                 `yaml:"hide_avps"`
 	LinePattern            string               `yaml:"line_pattern"`
 	IgnoreDF               bool                 `yaml:"ignore_df"`
+	Failover               string               `yaml:"failover"`
+	RecoveryTime           *span                `yaml:"recovery_time"`
 	Sequencing             string               `yaml:"sequencing"`
 	ReorderPackets         int                  `yaml:"reorder_packets"`
 	ReorderTime            *span                `yaml:"reorder_time"`

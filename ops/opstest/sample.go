@@ -38,8 +38,11 @@ func sampleTunnels(sessions int) []lns.TunnelInfo {
 			Sessions: sessions, Ns: 31, Nr: 57, Window: 64, Retransmissions: 2,
 		}
 	}
+	failing := t("192.0.2.1:1701", "198.51.100.7:1701", "lac-n1", "north", 17, (sessions+1)/2)
+	failing.Failover = l2tp.Failover{Control: true, Data: true, RecoveryTime: 90 * time.Second}
+	failing.Failed = &lns.FailoverInfo{Kind: "recovered", At: Began.Add(time.Hour), Asked: 3, Cleared: 1}
 	return []lns.TunnelInfo{
-		t("192.0.2.1:1701", "198.51.100.7:1701", "lac-n1", "north", 17, (sessions+1)/2),
+		failing,
 		t("192.0.2.2:1701", "203.0.113.9:1701", "lac-s1", "south", 17, sessions/2),
 		t("192.0.2.1:1701", "198.51.100.8:1701", "lac-n2", "north", 9, 0),
 	}

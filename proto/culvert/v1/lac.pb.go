@@ -148,6 +148,64 @@ func (ProxyPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{1}
 }
 
+// FailoverMode says how tunnels live on after the node has failed, or was taken over from.
+type FailoverMode int32
+
+const (
+	// FAILOVER_MODE_UNSPECIFIED is the node's default, auto.
+	FailoverMode_FAILOVER_MODE_UNSPECIFIED FailoverMode = 0
+	// FAILOVER_MODE_AUTO is by RFC 4951 where the LAC offers it and the sequence
+	// numbers may have drifted; else silent.
+	FailoverMode_FAILOVER_MODE_AUTO FailoverMode = 1
+	// FAILOVER_MODE_ALWAYS is by RFC 4951 wherever the LAC offers it.
+	FailoverMode_FAILOVER_MODE_ALWAYS FailoverMode = 2
+	// FAILOVER_MODE_NEVER is always silent: failover is not negotiated.
+	FailoverMode_FAILOVER_MODE_NEVER FailoverMode = 3
+)
+
+// Enum value maps for FailoverMode.
+var (
+	FailoverMode_name = map[int32]string{
+		0: "FAILOVER_MODE_UNSPECIFIED",
+		1: "FAILOVER_MODE_AUTO",
+		2: "FAILOVER_MODE_ALWAYS",
+		3: "FAILOVER_MODE_NEVER",
+	}
+	FailoverMode_value = map[string]int32{
+		"FAILOVER_MODE_UNSPECIFIED": 0,
+		"FAILOVER_MODE_AUTO":        1,
+		"FAILOVER_MODE_ALWAYS":      2,
+		"FAILOVER_MODE_NEVER":       3,
+	}
+)
+
+func (x FailoverMode) Enum() *FailoverMode {
+	p := new(FailoverMode)
+	*p = x
+	return p
+}
+
+func (x FailoverMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FailoverMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_lac_proto_enumTypes[2].Descriptor()
+}
+
+func (FailoverMode) Type() protoreflect.EnumType {
+	return &file_culvert_v1_lac_proto_enumTypes[2]
+}
+
+func (x FailoverMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FailoverMode.Descriptor instead.
+func (FailoverMode) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
+}
+
 // DataSequencing says when data messages to a LAC are numbered (RFC 2661 section
 // 5.4). A LAC that wants numbers always gets them.
 type DataSequencing int32
@@ -190,11 +248,11 @@ func (x DataSequencing) String() string {
 }
 
 func (DataSequencing) Descriptor() protoreflect.EnumDescriptor {
-	return file_culvert_v1_lac_proto_enumTypes[2].Descriptor()
+	return file_culvert_v1_lac_proto_enumTypes[3].Descriptor()
 }
 
 func (DataSequencing) Type() protoreflect.EnumType {
-	return &file_culvert_v1_lac_proto_enumTypes[2]
+	return &file_culvert_v1_lac_proto_enumTypes[3]
 }
 
 func (x DataSequencing) Number() protoreflect.EnumNumber {
@@ -203,7 +261,7 @@ func (x DataSequencing) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DataSequencing.Descriptor instead.
 func (DataSequencing) EnumDescriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{3}
 }
 
 // ProtectionMode says whether tunnels run inside IPsec.
@@ -247,11 +305,11 @@ func (x ProtectionMode) String() string {
 }
 
 func (ProtectionMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_culvert_v1_lac_proto_enumTypes[3].Descriptor()
+	return file_culvert_v1_lac_proto_enumTypes[4].Descriptor()
 }
 
 func (ProtectionMode) Type() protoreflect.EnumType {
-	return &file_culvert_v1_lac_proto_enumTypes[3]
+	return &file_culvert_v1_lac_proto_enumTypes[4]
 }
 
 func (x ProtectionMode) Number() protoreflect.EnumNumber {
@@ -260,7 +318,7 @@ func (x ProtectionMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ProtectionMode.Descriptor instead.
 func (ProtectionMode) EnumDescriptor() ([]byte, []int) {
-	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_lac_proto_rawDescGZIP(), []int{4}
 }
 
 // LAC is a LAC profile: it says which LACs it matches and how to treat them.
@@ -321,6 +379,11 @@ type LAC struct {
 	// Pool_by_group takes the address of a call with a Private Group ID from the
 	// pool of that name, where RADIUS names no pool.
 	PoolByGroup bool `protobuf:"varint,35,opt,name=pool_by_group,json=poolByGroup,proto3" json:"pool_by_group,omitempty"`
+	// Failover says how its tunnels live on after the node has failed.
+	Failover FailoverMode `protobuf:"varint,38,opt,name=failover,proto3,enum=culvert.v1.FailoverMode" json:"failover,omitempty"`
+	// Recovery_time is how long a LAC is asked to wait for that before it gives a
+	// tunnel up (RFC 4951 section 5.1), at most 10m.
+	RecoveryTime *durationpb.Duration `protobuf:"bytes,39,opt,name=recovery_time,json=recoveryTime,proto3" json:"recovery_time,omitempty"`
 	// Line_pattern is a regular expression for the Calling Number; what its first group
 	// matches, or all of it where it has none, becomes the NAS-Port-Id.
 	LinePattern string `protobuf:"bytes,40,opt,name=line_pattern,json=linePattern,proto3" json:"line_pattern,omitempty"`
@@ -528,6 +591,20 @@ func (x *LAC) GetPoolByGroup() bool {
 		return x.PoolByGroup
 	}
 	return false
+}
+
+func (x *LAC) GetFailover() FailoverMode {
+	if x != nil {
+		return x.Failover
+	}
+	return FailoverMode_FAILOVER_MODE_UNSPECIFIED
+}
+
+func (x *LAC) GetRecoveryTime() *durationpb.Duration {
+	if x != nil {
+		return x.RecoveryTime
+	}
+	return nil
 }
 
 func (x *LAC) GetLinePattern() string {
@@ -1309,7 +1386,7 @@ var File_culvert_v1_lac_proto protoreflect.FileDescriptor
 const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\n" +
 	"\x14culvert/v1/lac.proto\x12\n" +
-	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xf0\b\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xe6\t\n" +
 	"\x03LAC\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1d\n" +
@@ -1342,7 +1419,9 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x0freorder_packets\x18  \x01(\rR\x0ereorderPackets\x12<\n" +
 	"\freorder_time\x18! \x01(\v2\x19.google.protobuf.DurationR\vreorderTime\x12.\n" +
 	"\x05ipsec\x18\" \x01(\v2\x18.culvert.v1.IPsecProfileR\x05ipsec\x12\"\n" +
-	"\rpool_by_group\x18# \x01(\bR\vpoolByGroup\x12!\n" +
+	"\rpool_by_group\x18# \x01(\bR\vpoolByGroup\x124\n" +
+	"\bfailover\x18& \x01(\x0e2\x18.culvert.v1.FailoverModeR\bfailover\x12>\n" +
+	"\rrecovery_time\x18' \x01(\v2\x19.google.protobuf.DurationR\frecoveryTime\x12!\n" +
 	"\fline_pattern\x18( \x01(\tR\vlinePattern\x12\x1b\n" +
 	"\tignore_df\x18) \x01(\bR\bignoreDf\x12\x18\n" +
 	"\aaddress\x18$ \x01(\tR\aaddress\x12\x18\n" +
@@ -1420,7 +1499,12 @@ const file_culvert_v1_lac_proto_rawDesc = "" +
 	"\x18PROXY_POLICY_ON_MISMATCH\x10\x01\x12\x17\n" +
 	"\x13PROXY_POLICY_ACCEPT\x10\x02\x12\x17\n" +
 	"\x13PROXY_POLICY_STRICT\x10\x03\x12\x17\n" +
-	"\x13PROXY_POLICY_ALWAYS\x10\x04*\x8c\x01\n" +
+	"\x13PROXY_POLICY_ALWAYS\x10\x04*x\n" +
+	"\fFailoverMode\x12\x1d\n" +
+	"\x19FAILOVER_MODE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12FAILOVER_MODE_AUTO\x10\x01\x12\x18\n" +
+	"\x14FAILOVER_MODE_ALWAYS\x10\x02\x12\x17\n" +
+	"\x13FAILOVER_MODE_NEVER\x10\x03*\x8c\x01\n" +
 	"\x0eDataSequencing\x12\x1f\n" +
 	"\x1bDATA_SEQUENCING_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18DATA_SEQUENCING_REQUIRED\x10\x01\x12\x1f\n" +
@@ -1451,64 +1535,67 @@ func file_culvert_v1_lac_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_lac_proto_rawDescData
 }
 
-var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_culvert_v1_lac_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_culvert_v1_lac_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_culvert_v1_lac_proto_goTypes = []any{
 	(AuthMethod)(0),               // 0: culvert.v1.AuthMethod
 	(ProxyPolicy)(0),              // 1: culvert.v1.ProxyPolicy
-	(DataSequencing)(0),           // 2: culvert.v1.DataSequencing
-	(ProtectionMode)(0),           // 3: culvert.v1.ProtectionMode
-	(*LAC)(nil),                   // 4: culvert.v1.LAC
-	(*IPsecProfile)(nil),          // 5: culvert.v1.IPsecProfile
-	(*ListLACsRequest)(nil),       // 6: culvert.v1.ListLACsRequest
-	(*ListLACsResponse)(nil),      // 7: culvert.v1.ListLACsResponse
-	(*GetLACRequest)(nil),         // 8: culvert.v1.GetLACRequest
-	(*GetLACResponse)(nil),        // 9: culvert.v1.GetLACResponse
-	(*AddLACRequest)(nil),         // 10: culvert.v1.AddLACRequest
-	(*AddLACResponse)(nil),        // 11: culvert.v1.AddLACResponse
-	(*ChangeLACRequest)(nil),      // 12: culvert.v1.ChangeLACRequest
-	(*ChangeLACResponse)(nil),     // 13: culvert.v1.ChangeLACResponse
-	(*RemoveLACRequest)(nil),      // 14: culvert.v1.RemoveLACRequest
-	(*RemoveLACResponse)(nil),     // 15: culvert.v1.RemoveLACResponse
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 17: google.protobuf.FieldMask
+	(FailoverMode)(0),             // 2: culvert.v1.FailoverMode
+	(DataSequencing)(0),           // 3: culvert.v1.DataSequencing
+	(ProtectionMode)(0),           // 4: culvert.v1.ProtectionMode
+	(*LAC)(nil),                   // 5: culvert.v1.LAC
+	(*IPsecProfile)(nil),          // 6: culvert.v1.IPsecProfile
+	(*ListLACsRequest)(nil),       // 7: culvert.v1.ListLACsRequest
+	(*ListLACsResponse)(nil),      // 8: culvert.v1.ListLACsResponse
+	(*GetLACRequest)(nil),         // 9: culvert.v1.GetLACRequest
+	(*GetLACResponse)(nil),        // 10: culvert.v1.GetLACResponse
+	(*AddLACRequest)(nil),         // 11: culvert.v1.AddLACRequest
+	(*AddLACResponse)(nil),        // 12: culvert.v1.AddLACResponse
+	(*ChangeLACRequest)(nil),      // 13: culvert.v1.ChangeLACRequest
+	(*ChangeLACResponse)(nil),     // 14: culvert.v1.ChangeLACResponse
+	(*RemoveLACRequest)(nil),      // 15: culvert.v1.RemoveLACRequest
+	(*RemoveLACResponse)(nil),     // 16: culvert.v1.RemoveLACResponse
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 18: google.protobuf.FieldMask
 }
 var file_culvert_v1_lac_proto_depIdxs = []int32{
-	16, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
+	17, // 0: culvert.v1.LAC.hello:type_name -> google.protobuf.Duration
 	0,  // 1: culvert.v1.LAC.auth:type_name -> culvert.v1.AuthMethod
-	16, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
-	2,  // 3: culvert.v1.LAC.sequencing:type_name -> culvert.v1.DataSequencing
-	16, // 4: culvert.v1.LAC.reorder_time:type_name -> google.protobuf.Duration
-	5,  // 5: culvert.v1.LAC.ipsec:type_name -> culvert.v1.IPsecProfile
-	1,  // 6: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
-	3,  // 7: culvert.v1.IPsecProfile.mode:type_name -> culvert.v1.ProtectionMode
-	16, // 8: culvert.v1.IPsecProfile.dpd_delay:type_name -> google.protobuf.Duration
-	16, // 9: culvert.v1.IPsecProfile.dpd_timeout:type_name -> google.protobuf.Duration
-	16, // 10: culvert.v1.IPsecProfile.ike_life:type_name -> google.protobuf.Duration
-	16, // 11: culvert.v1.IPsecProfile.life:type_name -> google.protobuf.Duration
-	16, // 12: culvert.v1.IPsecProfile.patience:type_name -> google.protobuf.Duration
-	4,  // 13: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
-	4,  // 14: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
-	4,  // 15: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
-	4,  // 16: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
-	4,  // 17: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
-	17, // 18: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
-	4,  // 19: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
-	6,  // 20: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
-	8,  // 21: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
-	10, // 22: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
-	12, // 23: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
-	14, // 24: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
-	7,  // 25: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
-	9,  // 26: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
-	11, // 27: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
-	13, // 28: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
-	15, // 29: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
-	25, // [25:30] is the sub-list for method output_type
-	20, // [20:25] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	17, // 2: culvert.v1.LAC.echo_interval:type_name -> google.protobuf.Duration
+	3,  // 3: culvert.v1.LAC.sequencing:type_name -> culvert.v1.DataSequencing
+	17, // 4: culvert.v1.LAC.reorder_time:type_name -> google.protobuf.Duration
+	6,  // 5: culvert.v1.LAC.ipsec:type_name -> culvert.v1.IPsecProfile
+	2,  // 6: culvert.v1.LAC.failover:type_name -> culvert.v1.FailoverMode
+	17, // 7: culvert.v1.LAC.recovery_time:type_name -> google.protobuf.Duration
+	1,  // 8: culvert.v1.LAC.proxy:type_name -> culvert.v1.ProxyPolicy
+	4,  // 9: culvert.v1.IPsecProfile.mode:type_name -> culvert.v1.ProtectionMode
+	17, // 10: culvert.v1.IPsecProfile.dpd_delay:type_name -> google.protobuf.Duration
+	17, // 11: culvert.v1.IPsecProfile.dpd_timeout:type_name -> google.protobuf.Duration
+	17, // 12: culvert.v1.IPsecProfile.ike_life:type_name -> google.protobuf.Duration
+	17, // 13: culvert.v1.IPsecProfile.life:type_name -> google.protobuf.Duration
+	17, // 14: culvert.v1.IPsecProfile.patience:type_name -> google.protobuf.Duration
+	5,  // 15: culvert.v1.ListLACsResponse.lacs:type_name -> culvert.v1.LAC
+	5,  // 16: culvert.v1.GetLACResponse.lac:type_name -> culvert.v1.LAC
+	5,  // 17: culvert.v1.AddLACRequest.lac:type_name -> culvert.v1.LAC
+	5,  // 18: culvert.v1.AddLACResponse.lac:type_name -> culvert.v1.LAC
+	5,  // 19: culvert.v1.ChangeLACRequest.lac:type_name -> culvert.v1.LAC
+	18, // 20: culvert.v1.ChangeLACRequest.update_mask:type_name -> google.protobuf.FieldMask
+	5,  // 21: culvert.v1.ChangeLACResponse.lac:type_name -> culvert.v1.LAC
+	7,  // 22: culvert.v1.LACService.ListLACs:input_type -> culvert.v1.ListLACsRequest
+	9,  // 23: culvert.v1.LACService.GetLAC:input_type -> culvert.v1.GetLACRequest
+	11, // 24: culvert.v1.LACService.AddLAC:input_type -> culvert.v1.AddLACRequest
+	13, // 25: culvert.v1.LACService.ChangeLAC:input_type -> culvert.v1.ChangeLACRequest
+	15, // 26: culvert.v1.LACService.RemoveLAC:input_type -> culvert.v1.RemoveLACRequest
+	8,  // 27: culvert.v1.LACService.ListLACs:output_type -> culvert.v1.ListLACsResponse
+	10, // 28: culvert.v1.LACService.GetLAC:output_type -> culvert.v1.GetLACResponse
+	12, // 29: culvert.v1.LACService.AddLAC:output_type -> culvert.v1.AddLACResponse
+	14, // 30: culvert.v1.LACService.ChangeLAC:output_type -> culvert.v1.ChangeLACResponse
+	16, // 31: culvert.v1.LACService.RemoveLAC:output_type -> culvert.v1.RemoveLACResponse
+	27, // [27:32] is the sub-list for method output_type
+	22, // [22:27] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_lac_proto_init() }
@@ -1523,7 +1610,7 @@ func file_culvert_v1_lac_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_lac_proto_rawDesc), len(file_culvert_v1_lac_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -11,6 +11,7 @@ package culvertv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -79,6 +80,67 @@ func (x TunnelState) Number() protoreflect.EnumNumber {
 // Deprecated: Use TunnelState.Descriptor instead.
 func (TunnelState) EnumDescriptor() ([]byte, []int) {
 	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{0}
+}
+
+// TunnelFailureKind says how a tunnel has lived on after a failure.
+type TunnelFailureKind int32
+
+const (
+	// TUNNEL_FAILURE_KIND_UNSPECIFIED is not used.
+	TunnelFailureKind_TUNNEL_FAILURE_KIND_UNSPECIFIED TunnelFailureKind = 0
+	// TUNNEL_FAILURE_KIND_SILENT: the LAC was told nothing.
+	TunnelFailureKind_TUNNEL_FAILURE_KIND_SILENT TunnelFailureKind = 1
+	// TUNNEL_FAILURE_KIND_RECOVERING: a recovery tunnel is being set up (RFC 4951).
+	TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERING TunnelFailureKind = 2
+	// TUNNEL_FAILURE_KIND_RECOVERED: the node has recovered the tunnel by RFC 4951.
+	TunnelFailureKind_TUNNEL_FAILURE_KIND_RECOVERED TunnelFailureKind = 3
+	// TUNNEL_FAILURE_KIND_PEER: the LAC had failed, and has recovered the tunnel.
+	TunnelFailureKind_TUNNEL_FAILURE_KIND_PEER TunnelFailureKind = 4
+)
+
+// Enum value maps for TunnelFailureKind.
+var (
+	TunnelFailureKind_name = map[int32]string{
+		0: "TUNNEL_FAILURE_KIND_UNSPECIFIED",
+		1: "TUNNEL_FAILURE_KIND_SILENT",
+		2: "TUNNEL_FAILURE_KIND_RECOVERING",
+		3: "TUNNEL_FAILURE_KIND_RECOVERED",
+		4: "TUNNEL_FAILURE_KIND_PEER",
+	}
+	TunnelFailureKind_value = map[string]int32{
+		"TUNNEL_FAILURE_KIND_UNSPECIFIED": 0,
+		"TUNNEL_FAILURE_KIND_SILENT":      1,
+		"TUNNEL_FAILURE_KIND_RECOVERING":  2,
+		"TUNNEL_FAILURE_KIND_RECOVERED":   3,
+		"TUNNEL_FAILURE_KIND_PEER":        4,
+	}
+)
+
+func (x TunnelFailureKind) Enum() *TunnelFailureKind {
+	p := new(TunnelFailureKind)
+	*p = x
+	return p
+}
+
+func (x TunnelFailureKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TunnelFailureKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_culvert_v1_tunnel_proto_enumTypes[1].Descriptor()
+}
+
+func (TunnelFailureKind) Type() protoreflect.EnumType {
+	return &file_culvert_v1_tunnel_proto_enumTypes[1]
+}
+
+func (x TunnelFailureKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TunnelFailureKind.Descriptor instead.
+func (TunnelFailureKind) EnumDescriptor() ([]byte, []int) {
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{1}
 }
 
 // TunnelRef names one tunnel.
@@ -169,7 +231,11 @@ type Tunnel struct {
 	// Retransmissions counts control messages that were sent again.
 	Retransmissions uint32 `protobuf:"varint,14,opt,name=retransmissions,proto3" json:"retransmissions,omitempty"`
 	// Ipsec is the SA that the tunnel runs in; unset in clear.
-	Ipsec         *TunnelIPsec `protobuf:"bytes,15,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	Ipsec *TunnelIPsec `protobuf:"bytes,15,opt,name=ipsec,proto3" json:"ipsec,omitempty"`
+	// Failover is what was negotiated of failover (RFC 4951); unset for nothing.
+	Failover *TunnelFailover `protobuf:"bytes,16,opt,name=failover,proto3" json:"failover,omitempty"`
+	// Failed is the latest failure that the tunnel has lived through; unset for none.
+	Failed        *TunnelFailed `protobuf:"bytes,17,opt,name=failed,proto3" json:"failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -309,6 +375,166 @@ func (x *Tunnel) GetIpsec() *TunnelIPsec {
 	return nil
 }
 
+func (x *Tunnel) GetFailover() *TunnelFailover {
+	if x != nil {
+		return x.Failover
+	}
+	return nil
+}
+
+func (x *Tunnel) GetFailed() *TunnelFailed {
+	if x != nil {
+		return x.Failed
+	}
+	return nil
+}
+
+// TunnelFailover is what both ends of a tunnel can do (RFC 4951 section 5.1).
+type TunnelFailover struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Control: the control channel can be recovered.
+	Control bool `protobuf:"varint,1,opt,name=control,proto3" json:"control,omitempty"`
+	// Data: both can begin anew with the numbers of data messages.
+	Data bool `protobuf:"varint,2,opt,name=data,proto3" json:"data,omitempty"`
+	// Recovery_time is how long the LAC asks to be waited for.
+	RecoveryTime  *durationpb.Duration `protobuf:"bytes,3,opt,name=recovery_time,json=recoveryTime,proto3" json:"recovery_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelFailover) Reset() {
+	*x = TunnelFailover{}
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelFailover) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelFailover) ProtoMessage() {}
+
+func (x *TunnelFailover) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelFailover.ProtoReflect.Descriptor instead.
+func (*TunnelFailover) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TunnelFailover) GetControl() bool {
+	if x != nil {
+		return x.Control
+	}
+	return false
+}
+
+func (x *TunnelFailover) GetData() bool {
+	if x != nil {
+		return x.Data
+	}
+	return false
+}
+
+func (x *TunnelFailover) GetRecoveryTime() *durationpb.Duration {
+	if x != nil {
+		return x.RecoveryTime
+	}
+	return nil
+}
+
+// TunnelFailed is a failure of a tunnel's control channel.
+type TunnelFailed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Kind is how the tunnel has lived on.
+	Kind TunnelFailureKind `protobuf:"varint,1,opt,name=kind,proto3,enum=culvert.v1.TunnelFailureKind" json:"kind,omitempty"`
+	// At is when that was done; unset while it is not.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// Asked is how many sessions the LAC was asked for, by FSQ.
+	Asked uint32 `protobuf:"varint,3,opt,name=asked,proto3" json:"asked,omitempty"`
+	// Cleared is how many of them it did not have.
+	Cleared uint32 `protobuf:"varint,4,opt,name=cleared,proto3" json:"cleared,omitempty"`
+	// Unsure is for how many of them its answer is not there yet.
+	Unsure        uint32 `protobuf:"varint,5,opt,name=unsure,proto3" json:"unsure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelFailed) Reset() {
+	*x = TunnelFailed{}
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelFailed) ProtoMessage() {}
+
+func (x *TunnelFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelFailed.ProtoReflect.Descriptor instead.
+func (*TunnelFailed) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TunnelFailed) GetKind() TunnelFailureKind {
+	if x != nil {
+		return x.Kind
+	}
+	return TunnelFailureKind_TUNNEL_FAILURE_KIND_UNSPECIFIED
+}
+
+func (x *TunnelFailed) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *TunnelFailed) GetAsked() uint32 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *TunnelFailed) GetCleared() uint32 {
+	if x != nil {
+		return x.Cleared
+	}
+	return 0
+}
+
+func (x *TunnelFailed) GetUnsure() uint32 {
+	if x != nil {
+		return x.Unsure
+	}
+	return 0
+}
+
 // TunnelIPsec is the pair of ESP SAs that a tunnel runs in.
 type TunnelIPsec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -338,7 +564,7 @@ type TunnelIPsec struct {
 
 func (x *TunnelIPsec) Reset() {
 	*x = TunnelIPsec{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +576,7 @@ func (x *TunnelIPsec) String() string {
 func (*TunnelIPsec) ProtoMessage() {}
 
 func (x *TunnelIPsec) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[2]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +589,7 @@ func (x *TunnelIPsec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TunnelIPsec.ProtoReflect.Descriptor instead.
 func (*TunnelIPsec) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{2}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TunnelIPsec) GetIdentity() string {
@@ -463,7 +689,7 @@ type SAUsage struct {
 
 func (x *SAUsage) Reset() {
 	*x = SAUsage{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +701,7 @@ func (x *SAUsage) String() string {
 func (*SAUsage) ProtoMessage() {}
 
 func (x *SAUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[3]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +714,7 @@ func (x *SAUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SAUsage.ProtoReflect.Descriptor instead.
 func (*SAUsage) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{3}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SAUsage) GetInOctets() uint64 {
@@ -572,7 +798,7 @@ type ListTunnelsRequest struct {
 
 func (x *ListTunnelsRequest) Reset() {
 	*x = ListTunnelsRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +810,7 @@ func (x *ListTunnelsRequest) String() string {
 func (*ListTunnelsRequest) ProtoMessage() {}
 
 func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[4]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +823,7 @@ func (x *ListTunnelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsRequest.ProtoReflect.Descriptor instead.
 func (*ListTunnelsRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{4}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListTunnelsRequest) GetLac() string {
@@ -643,7 +869,7 @@ type ListTunnelsResponse struct {
 
 func (x *ListTunnelsResponse) Reset() {
 	*x = ListTunnelsResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +881,7 @@ func (x *ListTunnelsResponse) String() string {
 func (*ListTunnelsResponse) ProtoMessage() {}
 
 func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[5]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +894,7 @@ func (x *ListTunnelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTunnelsResponse.ProtoReflect.Descriptor instead.
 func (*ListTunnelsResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{5}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListTunnelsResponse) GetTunnels() []*Tunnel {
@@ -703,7 +929,7 @@ type GetTunnelRequest struct {
 
 func (x *GetTunnelRequest) Reset() {
 	*x = GetTunnelRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +941,7 @@ func (x *GetTunnelRequest) String() string {
 func (*GetTunnelRequest) ProtoMessage() {}
 
 func (x *GetTunnelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[6]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +954,7 @@ func (x *GetTunnelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelRequest.ProtoReflect.Descriptor instead.
 func (*GetTunnelRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{6}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetTunnelRequest) GetTunnel() *TunnelRef {
@@ -749,7 +975,7 @@ type GetTunnelResponse struct {
 
 func (x *GetTunnelResponse) Reset() {
 	*x = GetTunnelResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -761,7 +987,7 @@ func (x *GetTunnelResponse) String() string {
 func (*GetTunnelResponse) ProtoMessage() {}
 
 func (x *GetTunnelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[7]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -774,7 +1000,7 @@ func (x *GetTunnelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTunnelResponse.ProtoReflect.Descriptor instead.
 func (*GetTunnelResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{7}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetTunnelResponse) GetTunnel() *Tunnel {
@@ -798,7 +1024,7 @@ type StopTunnelRequest struct {
 
 func (x *StopTunnelRequest) Reset() {
 	*x = StopTunnelRequest{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +1036,7 @@ func (x *StopTunnelRequest) String() string {
 func (*StopTunnelRequest) ProtoMessage() {}
 
 func (x *StopTunnelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[8]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +1049,7 @@ func (x *StopTunnelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTunnelRequest.ProtoReflect.Descriptor instead.
 func (*StopTunnelRequest) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{8}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StopTunnelRequest) GetTunnel() *TunnelRef {
@@ -851,7 +1077,7 @@ type StopTunnelResponse struct {
 
 func (x *StopTunnelResponse) Reset() {
 	*x = StopTunnelResponse{}
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1089,7 @@ func (x *StopTunnelResponse) String() string {
 func (*StopTunnelResponse) ProtoMessage() {}
 
 func (x *StopTunnelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_culvert_v1_tunnel_proto_msgTypes[9]
+	mi := &file_culvert_v1_tunnel_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1102,7 @@ func (x *StopTunnelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTunnelResponse.ProtoReflect.Descriptor instead.
 func (*StopTunnelResponse) Descriptor() ([]byte, []int) {
-	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{9}
+	return file_culvert_v1_tunnel_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StopTunnelResponse) GetTunnel() *Tunnel {
@@ -891,10 +1117,10 @@ var File_culvert_v1_tunnel_proto protoreflect.FileDescriptor
 const file_culvert_v1_tunnel_proto_rawDesc = "" +
 	"\n" +
 	"\x17culvert/v1/tunnel.proto\x12\n" +
-	"culvert.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n" +
+	"culvert.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"1\n" +
 	"\tTunnelRef\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\tR\x05local\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\rR\x02id\"\xb9\x03\n" +
+	"\x02id\x18\x02 \x01(\rR\x02id\"\xa3\x04\n" +
 	"\x06Tunnel\x12\x14\n" +
 	"\x05local\x18\x01 \x01(\tR\x05local\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x0e\n" +
@@ -912,7 +1138,19 @@ const file_culvert_v1_tunnel_proto_rawDesc = "" +
 	"\x02nr\x18\f \x01(\rR\x02nr\x12\x16\n" +
 	"\x06window\x18\r \x01(\rR\x06window\x12(\n" +
 	"\x0fretransmissions\x18\x0e \x01(\rR\x0fretransmissions\x12-\n" +
-	"\x05ipsec\x18\x0f \x01(\v2\x17.culvert.v1.TunnelIPsecR\x05ipsec\"\xc9\x02\n" +
+	"\x05ipsec\x18\x0f \x01(\v2\x17.culvert.v1.TunnelIPsecR\x05ipsec\x126\n" +
+	"\bfailover\x18\x10 \x01(\v2\x1a.culvert.v1.TunnelFailoverR\bfailover\x120\n" +
+	"\x06failed\x18\x11 \x01(\v2\x18.culvert.v1.TunnelFailedR\x06failed\"~\n" +
+	"\x0eTunnelFailover\x12\x18\n" +
+	"\acontrol\x18\x01 \x01(\bR\acontrol\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\bR\x04data\x12>\n" +
+	"\rrecovery_time\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\frecoveryTime\"\xb5\x01\n" +
+	"\fTunnelFailed\x121\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.culvert.v1.TunnelFailureKindR\x04kind\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05asked\x18\x03 \x01(\rR\x05asked\x12\x18\n" +
+	"\acleared\x18\x04 \x01(\rR\acleared\x12\x16\n" +
+	"\x06unsure\x18\x05 \x01(\rR\x06unsure\"\xc9\x02\n" +
 	"\vTunnelIPsec\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\tR\bidentity\x12\x16\n" +
 	"\x06remote\x18\x02 \x01(\tR\x06remote\x12\x12\n" +
@@ -965,7 +1203,13 @@ const file_culvert_v1_tunnel_proto_rawDesc = "" +
 	"\x18TUNNEL_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17TUNNEL_STATE_CONNECTING\x10\x01\x12\x1c\n" +
 	"\x18TUNNEL_STATE_ESTABLISHED\x10\x02\x12\x18\n" +
-	"\x14TUNNEL_STATE_CLOSING\x10\x032\xf6\x01\n" +
+	"\x14TUNNEL_STATE_CLOSING\x10\x03*\xbd\x01\n" +
+	"\x11TunnelFailureKind\x12#\n" +
+	"\x1fTUNNEL_FAILURE_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aTUNNEL_FAILURE_KIND_SILENT\x10\x01\x12\"\n" +
+	"\x1eTUNNEL_FAILURE_KIND_RECOVERING\x10\x02\x12!\n" +
+	"\x1dTUNNEL_FAILURE_KIND_RECOVERED\x10\x03\x12\x1c\n" +
+	"\x18TUNNEL_FAILURE_KIND_PEER\x10\x042\xf6\x01\n" +
 	"\rTunnelService\x12N\n" +
 	"\vListTunnels\x12\x1e.culvert.v1.ListTunnelsRequest\x1a\x1f.culvert.v1.ListTunnelsResponse\x12H\n" +
 	"\tGetTunnel\x12\x1c.culvert.v1.GetTunnelRequest\x1a\x1d.culvert.v1.GetTunnelResponse\x12K\n" +
@@ -984,46 +1228,55 @@ func file_culvert_v1_tunnel_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_tunnel_proto_rawDescData
 }
 
-var file_culvert_v1_tunnel_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_culvert_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_culvert_v1_tunnel_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_culvert_v1_tunnel_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_culvert_v1_tunnel_proto_goTypes = []any{
 	(TunnelState)(0),              // 0: culvert.v1.TunnelState
-	(*TunnelRef)(nil),             // 1: culvert.v1.TunnelRef
-	(*Tunnel)(nil),                // 2: culvert.v1.Tunnel
-	(*TunnelIPsec)(nil),           // 3: culvert.v1.TunnelIPsec
-	(*SAUsage)(nil),               // 4: culvert.v1.SAUsage
-	(*ListTunnelsRequest)(nil),    // 5: culvert.v1.ListTunnelsRequest
-	(*ListTunnelsResponse)(nil),   // 6: culvert.v1.ListTunnelsResponse
-	(*GetTunnelRequest)(nil),      // 7: culvert.v1.GetTunnelRequest
-	(*GetTunnelResponse)(nil),     // 8: culvert.v1.GetTunnelResponse
-	(*StopTunnelRequest)(nil),     // 9: culvert.v1.StopTunnelRequest
-	(*StopTunnelResponse)(nil),    // 10: culvert.v1.StopTunnelResponse
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(TunnelFailureKind)(0),        // 1: culvert.v1.TunnelFailureKind
+	(*TunnelRef)(nil),             // 2: culvert.v1.TunnelRef
+	(*Tunnel)(nil),                // 3: culvert.v1.Tunnel
+	(*TunnelFailover)(nil),        // 4: culvert.v1.TunnelFailover
+	(*TunnelFailed)(nil),          // 5: culvert.v1.TunnelFailed
+	(*TunnelIPsec)(nil),           // 6: culvert.v1.TunnelIPsec
+	(*SAUsage)(nil),               // 7: culvert.v1.SAUsage
+	(*ListTunnelsRequest)(nil),    // 8: culvert.v1.ListTunnelsRequest
+	(*ListTunnelsResponse)(nil),   // 9: culvert.v1.ListTunnelsResponse
+	(*GetTunnelRequest)(nil),      // 10: culvert.v1.GetTunnelRequest
+	(*GetTunnelResponse)(nil),     // 11: culvert.v1.GetTunnelResponse
+	(*StopTunnelRequest)(nil),     // 12: culvert.v1.StopTunnelRequest
+	(*StopTunnelResponse)(nil),    // 13: culvert.v1.StopTunnelResponse
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
 }
 var file_culvert_v1_tunnel_proto_depIdxs = []int32{
 	0,  // 0: culvert.v1.Tunnel.state:type_name -> culvert.v1.TunnelState
-	11, // 1: culvert.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
-	3,  // 2: culvert.v1.Tunnel.ipsec:type_name -> culvert.v1.TunnelIPsec
-	11, // 3: culvert.v1.TunnelIPsec.since:type_name -> google.protobuf.Timestamp
-	4,  // 4: culvert.v1.TunnelIPsec.usage:type_name -> culvert.v1.SAUsage
-	11, // 5: culvert.v1.SAUsage.rekey:type_name -> google.protobuf.Timestamp
-	11, // 6: culvert.v1.SAUsage.expires:type_name -> google.protobuf.Timestamp
-	2,  // 7: culvert.v1.ListTunnelsResponse.tunnels:type_name -> culvert.v1.Tunnel
-	1,  // 8: culvert.v1.GetTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
-	2,  // 9: culvert.v1.GetTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
-	1,  // 10: culvert.v1.StopTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
-	2,  // 11: culvert.v1.StopTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
-	5,  // 12: culvert.v1.TunnelService.ListTunnels:input_type -> culvert.v1.ListTunnelsRequest
-	7,  // 13: culvert.v1.TunnelService.GetTunnel:input_type -> culvert.v1.GetTunnelRequest
-	9,  // 14: culvert.v1.TunnelService.StopTunnel:input_type -> culvert.v1.StopTunnelRequest
-	6,  // 15: culvert.v1.TunnelService.ListTunnels:output_type -> culvert.v1.ListTunnelsResponse
-	8,  // 16: culvert.v1.TunnelService.GetTunnel:output_type -> culvert.v1.GetTunnelResponse
-	10, // 17: culvert.v1.TunnelService.StopTunnel:output_type -> culvert.v1.StopTunnelResponse
-	15, // [15:18] is the sub-list for method output_type
-	12, // [12:15] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 1: culvert.v1.Tunnel.since:type_name -> google.protobuf.Timestamp
+	6,  // 2: culvert.v1.Tunnel.ipsec:type_name -> culvert.v1.TunnelIPsec
+	4,  // 3: culvert.v1.Tunnel.failover:type_name -> culvert.v1.TunnelFailover
+	5,  // 4: culvert.v1.Tunnel.failed:type_name -> culvert.v1.TunnelFailed
+	15, // 5: culvert.v1.TunnelFailover.recovery_time:type_name -> google.protobuf.Duration
+	1,  // 6: culvert.v1.TunnelFailed.kind:type_name -> culvert.v1.TunnelFailureKind
+	14, // 7: culvert.v1.TunnelFailed.at:type_name -> google.protobuf.Timestamp
+	14, // 8: culvert.v1.TunnelIPsec.since:type_name -> google.protobuf.Timestamp
+	7,  // 9: culvert.v1.TunnelIPsec.usage:type_name -> culvert.v1.SAUsage
+	14, // 10: culvert.v1.SAUsage.rekey:type_name -> google.protobuf.Timestamp
+	14, // 11: culvert.v1.SAUsage.expires:type_name -> google.protobuf.Timestamp
+	3,  // 12: culvert.v1.ListTunnelsResponse.tunnels:type_name -> culvert.v1.Tunnel
+	2,  // 13: culvert.v1.GetTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
+	3,  // 14: culvert.v1.GetTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
+	2,  // 15: culvert.v1.StopTunnelRequest.tunnel:type_name -> culvert.v1.TunnelRef
+	3,  // 16: culvert.v1.StopTunnelResponse.tunnel:type_name -> culvert.v1.Tunnel
+	8,  // 17: culvert.v1.TunnelService.ListTunnels:input_type -> culvert.v1.ListTunnelsRequest
+	10, // 18: culvert.v1.TunnelService.GetTunnel:input_type -> culvert.v1.GetTunnelRequest
+	12, // 19: culvert.v1.TunnelService.StopTunnel:input_type -> culvert.v1.StopTunnelRequest
+	9,  // 20: culvert.v1.TunnelService.ListTunnels:output_type -> culvert.v1.ListTunnelsResponse
+	11, // 21: culvert.v1.TunnelService.GetTunnel:output_type -> culvert.v1.GetTunnelResponse
+	13, // 22: culvert.v1.TunnelService.StopTunnel:output_type -> culvert.v1.StopTunnelResponse
+	20, // [20:23] is the sub-list for method output_type
+	17, // [17:20] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_tunnel_proto_init() }
@@ -1036,8 +1289,8 @@ func file_culvert_v1_tunnel_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_tunnel_proto_rawDesc), len(file_culvert_v1_tunnel_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   10,
+			NumEnums:      2,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
