@@ -56,6 +56,27 @@ var rareMessages = []struct {
 		[]l2tp.AVP{l2tp.AVPAssignedSessionID, l2tp.AVPCallSerial, l2tp.AVPSpeedUpdateEnable}, []string{
 			"Agent Circuit ID: olt 7", "Actual Data Rate Upstream: 129000", "Actual Data Rate Downstream: 130000", "Actual Interleaving Delay Downstream: 142000", "Connect Speed Update Enable (98)",
 		}},
+	{"SCCRQ with failover", l2tp.Message{Type: l2tp.MessageSCCRQ, ProtocolVersion: l2tp.ProtocolVersion1, HostName: []byte("lns1"), AssignedTunnelID: 7,
+		Failover: l2tp.Failover{Control: true, Data: true, RecoveryTime: time.Minute}},
+		[]l2tp.AVP{l2tp.AVPProtocolVersion, l2tp.AVPHostName, l2tp.AVPAssignedTunnelID, l2tp.AVPFailoverCapability}, []string{
+			"Start_Control_Request (1)", "Mandatory: False", "Length: 12", "Type: Failover Capability (76)",
+		}},
+	{"SCCRQ of a recovery tunnel", l2tp.Message{Type: l2tp.MessageSCCRQ, ProtocolVersion: l2tp.ProtocolVersion1, HostName: []byte("lns1"), AssignedTunnelID: 8,
+		TieBreaker: 9, Recovery: l2tp.Recovery{Tunnel: 7, Remote: 70}},
+		[]l2tp.AVP{l2tp.AVPProtocolVersion, l2tp.AVPHostName, l2tp.AVPAssignedTunnelID, l2tp.AVPTieBreaker, l2tp.AVPTunnelRecovery}, []string{
+			"Start_Control_Request (1)", "Length: 16", "Type: Tunnel Recovery (77)",
+		}},
+	{"SCCRP of a recovery tunnel", l2tp.Message{Type: l2tp.MessageSCCRP, ProtocolVersion: l2tp.ProtocolVersion1, HostName: []byte("lac1"), AssignedTunnelID: 80,
+		SuggestedSequence: l2tp.SuggestedSequence{Ns: 3, Nr: 100}},
+		[]l2tp.AVP{l2tp.AVPProtocolVersion, l2tp.AVPHostName, l2tp.AVPAssignedTunnelID, l2tp.AVPSuggestedSequence}, []string{
+			"Start_Control_Reply (2)", "Length: 12", "Type: Suggested Control Sequence (78)",
+		}},
+	{"FSQ", l2tp.Message{Type: l2tp.MessageFSQ, SessionStates: []l2tp.SessionState{{Session: 71, Remote: 70}, {Session: 72, Remote: 80}}}, nil, []string{
+		"Failover_Session_Query_Message (21)", "Mandatory: False", "Type: Failover Session State (79)", "Length: 16",
+	}},
+	{"FSR", l2tp.Message{Type: l2tp.MessageFSR, SessionStates: []l2tp.SessionState{{Session: 70, Remote: 71}, {Remote: 72}}}, nil, []string{
+		"Failover_Session_Response_Message (22)", "Type: Failover Session State (79)",
+	}},
 	{"ICCN with group and sequencing", l2tp.Message{Type: l2tp.MessageICCN, TxSpeed: 1, FramingType: 2, PrivateGroup: []byte("vrf-7"), SequencingRequired: true},
 		[]l2tp.AVP{l2tp.AVPTxSpeed, l2tp.AVPFramingType, l2tp.AVPPrivateGroup, l2tp.AVPSequencingRequired}, []string{
 			"Private Group ID: 7672662d37", "Sequencing Required (39)",
@@ -103,7 +124,8 @@ func TestRareMessages(t *testing.T) {
 	for i, x := range rareMessages {
 		t.Run(x.name, func(t *testing.T) {
 			for _, bad := range []string{"Malformed", "Expert Info", "Unknown", "not consistent"} {
-				if strings.Contains(frames[i], bad) {
+				// Wireshark names the AVPs of RFC 4951, and leaves their values to the reader.
+				if strings.Contains(strings.ReplaceAll(frames[i], "[Expert Info (Warning/Undecoded): Vendor-Specific AVP data]", ""), bad) {
 					t.Errorf("tshark says %q", bad)
 				}
 			}
