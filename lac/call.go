@@ -62,6 +62,7 @@ func (e *Engine) hangup(now time.Duration, c *Call, end End) {
 func (e *Engine) callMessage(now time.Duration, c *Call, m *l2tp.Message) {
 	if m.Type == l2tp.MessageSLI {
 		c.accm = m.ACCM
+		e.stats.LinkInfos++
 		return
 	}
 	t, fx := c.tunnel, e.take()

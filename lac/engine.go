@@ -67,6 +67,8 @@ type Stats struct {
 	// were data messages that came twice, or after their turn.
 	Malformed, NoTunnel, NoSession, Stranger, Dropped, Late uint64
 	Failovers                                               FailoverStats
+	// SpeedRequests are CSURQs, LinkInfos SLIs of LNSs.
+	SpeedRequests, LinkInfos uint64
 }
 
 // Engine owns tunnels and calls.
@@ -198,6 +200,7 @@ func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 	case l2tp.EventMessage:
 		switch ev.Message.Type {
 		case l2tp.MessageCSURQ:
+			e.stats.SpeedRequests++
 			e.speedRequest(now, t, &ev.Message)
 			return
 		case l2tp.MessageOCRQ:

@@ -123,7 +123,14 @@ func TestQuirk03NoLockoutByARestart(t *testing.T) {
 	}
 	l.upCall(r, "bob", nil)
 	stepwise(r)
-	wantLines(t, timeline(r, Selector{User: "alice"}), "lns goes on after a restart, with 1 sessions")
+	told := timeline(r, Selector{User: "alice"})
+	wantLines(t, told, "lns goes on after a restart, with 1 session")
+	if !strings.Contains(told, "lns recovered after a restart of this LNS; the session is up since ") {
+		t.Errorf("the session's own events are\n%s", told)
+	}
+	if p := r.srv.Trace(t.Context(), TraceQuery{Selector: Selector{User: "alice"}}).Past[0]; !p.Began.Equal(p.Info.Since) {
+		t.Errorf("the session is said to have begun at %v and to be up since %v", p.Began, p.Info.Since)
+	}
 }
 
 // Some LACs never send a HELLO, some do not answer one, and some have other things to say.

@@ -398,7 +398,7 @@ func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool)
 	}
 	t.calls.ids.restore(ids)
 	sh.traceTunnel(t)
-	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("goes on after a restart, with %d sessions", v.up))
+	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("goes on after a restart, with %s", plural(v.up, "session")))
 	sh.failedOver(v, probe)
 	sh.tunnels[tunnelID{t.facts.listener, t.facts.id}] = t
 	sh.reviveSA(t)
@@ -436,9 +436,7 @@ func (sh *shard) reviveSession(v revivedSession, adopt bool) {
 	t.profile.use.sessions.Add(1)
 	sh.established++
 	sh.stats.sessionsRecovered++
-	if sh.traces.limit > 0 {
-		s.trace.Begin(sh.now, nil)
-	}
+	sh.traceRecovered(s, adopt)
 	p := sh.planeSession(s)
 	p.Counted = v.counted
 	sh.adds = append(sh.adds, p)
@@ -475,4 +473,12 @@ func (sh *shard) clearLeftCalls(list []*revivedTunnel) {
 		}
 		t.held = nil
 	}
+}
+
+// plural is a number of things.
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -143,6 +143,14 @@ func (sh *shard) traceUp(s *session) {
 	sh.traces.recycle(s.trace.Fit())
 }
 
+// traceRecovered begins the log of a session that has outlived the process, or the node, that had it.
+func (sh *shard) traceRecovered(s *session, adopted bool) {
+	if sh.traces.limit > 0 {
+		s.trace.Begin(sh.now, nil)
+		s.trace.Recovered(sh.now, time.Unix(0, s.sinceWall), adopted, sh.traces.limit)
+	}
+}
+
 // tracePhase records that the link has come to another phase.
 func (sh *shard) tracePhase(s *session, was link.Phase) {
 	p := s.link.Phase()
@@ -219,10 +227,21 @@ func (sh *shard) traceControl(t *tunnel, d trace.Direction, datagrams ...[]byte)
 	}
 }
 
-// traceResent records that the tunnel has sent something again, since the LAC did
-// not acknowledge it. before is what its counter of retransmissions was.
-func (sh *shard) traceResent(t *tunnel, before uint32) {
-	if t.trace.On() && t.t.Retransmissions() != before {
+// traceSent records what a step of the tunnel has sent. What it has sent again, since the LAC did not
+// acknowledge it, is an event of its own: before is what its counter of retransmissions was,
+// and from next on messages are new.
+func (sh *shard) traceSent(t *tunnel, packets [][]byte, before uint32, next uint16) {
+	if !t.trace.On() || len(packets) == 0 {
+		return
+	}
+	again := t.t.Retransmissions() != before
+	for _, b := range packets {
+		if h, _, err := l2tp.ParseHeader(b); again && err == nil && int16(h.Ns-next) < 0 {
+			continue
+		}
+		sh.traceControl(t, trace.Sent, b)
+	}
+	if again {
 		sh.tunnelTraced(t, t.trace.Resent(sh.now, t.t.Ns()-uint16(t.t.Unacked()), sh.traces.limit))
 	}
 }

@@ -100,7 +100,7 @@ func TestTimelineOfASession(t *testing.T) {
 		"ppp LCP: recv Echo-Reply ×20",
 		"ppp LCP: recv Terminate-Request id 2",
 		"lns cause user-request: peer-terminate",
-		"l2tp send CDN result 3/0: administrative reasons \"user-request\", PPP disconnect cause 3 (RFC 3145)",
+		"l2tp send CDN result 3/0: administrative reasons \"user-request\", PPP disconnect cause 3: normal disconnection (RFC 3145)",
 	)
 	if strings.Contains(live, "cause") || !strings.Contains(live, "IPCP opened") {
 		t.Errorf("while it lived, its timeline was\n%s", live)
@@ -128,7 +128,7 @@ func TestTimelineOfAFailedCall(t *testing.T) {
 			`aaa RADIUS: Access-Reject from radius2 in 0 ms "unpaid bill"`,
 			"lns cause auth-rejected: rejected by the AAA server: unpaid bill",
 			`ppp CHAP: send Failure id 1 "unpaid bill"`,
-			`l2tp send CDN result 3/0: administrative reasons "auth-rejected", PPP disconnect cause 16 (RFC 3145)`)
+			`l2tp send CDN result 3/0: administrative reasons "auth-rejected", PPP disconnect cause 16: authentication failed (RFC 3145)`)
 	}
 	p := r.srv.Trace(t.Context(), TraceQuery{Selector: Selector{User: "alice"}}).Past[0]
 	if p.Cause != "auth-rejected" || p.Ended.Before(p.Began) || p.Began.Year() != 2027 || p.Info.CallingStation != "line 7" {
@@ -168,7 +168,7 @@ func TestTimelineTellsOfTheTunnel(t *testing.T) {
 	r.until(5*time.Minute, "ended", func() bool { return r.session("alice") == nil })
 	r.run(time.Minute)
 	got := timeline(r, Selector{User: "alice"})
-	wantLines(t, got, "l2tp recv SCCCN Ns 1 Nr 1", "ppp IPCP opened 100.64.1.0", "l2tp send HELLO ×16",
+	wantLines(t, got, "l2tp recv SCCCN Ns 1 Nr 1", "ppp IPCP opened 100.64.1.0", "l2tp send HELLO ×11",
 		"l2tp send again, unacknowledged: Ns 12 ×5",
 		"l2tp tunnel down: timeout; StopCCN result 7/0: finite state machine error \"l2tp: peer does not acknowledge\"",
 		"lns cause tunnel-timeout")

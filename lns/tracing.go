@@ -144,6 +144,9 @@ func (sh *shard) traceInto(p *tracedPart, l *trace.Log, f *tunnelFacts) {
 		p.Events = append(p.Events, sh.traceEvent(e, p.Info.ID, f))
 	}
 	p.Began = sh.wall(p.began)
+	if up := p.Info.Since; !up.IsZero() && up.Before(p.Began) {
+		p.Began = up // its log began anew with a restart
+	}
 }
 
 // wall is a time of the shard's clock on the wall clock.

@@ -148,11 +148,10 @@ func (sh *shard) tunnelInput(t *tunnel, b []byte) {
 // tunnelStep runs f and carries out its effects: packets for the LAC, events for us.
 func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 	fx := &sh.tfx
-	packets, events, sent, resent := len(fx.Packets), len(fx.Events), len(sh.out), t.t.Retransmissions()
+	packets, events, sent, resent, next := len(fx.Packets), len(fx.Events), len(sh.out), t.t.Retransmissions(), t.t.Ns()
 	f(fx)
 	sh.emit(t.facts, fx.Packets[packets:])
-	sh.traceControl(t, trace.Sent, fx.Packets[packets:]...)
-	sh.traceResent(t, resent)
+	sh.traceSent(t, fx.Packets[packets:], resent, next)
 	// What an event leads to may add events of its own, and takes them away again.
 	for i, n := events, len(fx.Events); i < n; i++ {
 		sh.tunnelEvent(t, &fx.Events[i], sent)

@@ -162,10 +162,7 @@ func TestOutgoingCallOverUDP(t *testing.T) {
 // operator builds lnsctl and gives what runs it; what it prints comes when it is done.
 func operator(t *testing.T, socket string) func(args ...string) <-chan string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "lnsctl")
-	if out, err := exec.Command("go", "build", "-o", file, "culvert/cmd/lnsctl").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	file := built(t, "lnsctl")
 	return func(args ...string) <-chan string {
 		done := make(chan string, 1)
 		go func() {

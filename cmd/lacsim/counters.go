@@ -13,6 +13,8 @@ type counters struct {
 	Sessions sessionCounters `json:"sessions"`
 	Packets  packetCounters  `json:"packets"`
 	Wire     wireCounters    `json:"wire"`
+	Lines    lineCounters    `json:"lines"`
+	Proxied  proxyCounters   `json:"proxied"`
 	// Failures are calls that did not come up, EndedByLNS sessions that the LNS ended once they were up, and
 	// TunnelFailures tunnels that did not open, or ended unasked, or unclean, by cause.
 	Failovers      lac.FailoverStats `json:"failovers"`
@@ -103,6 +105,9 @@ func (c *counters) add(o *counters) {
 	w.Dropped, w.Malformed, w.Retransmissions = w.Dropped+x.Dropped, w.Malformed+x.Malformed, w.Retransmissions+x.Retransmissions
 	f, g := &c.Failovers, &o.Failovers
 	f.Recovered, f.Failed, f.Remote, f.Cleared = f.Recovered+g.Recovered, f.Failed+g.Failed, f.Remote+g.Remote, f.Cleared+g.Cleared
+	c.Lines.Speeds, c.Lines.Errors = c.Lines.Speeds+o.Lines.Speeds, c.Lines.Errors+o.Lines.Errors
+	c.Lines.SpeedRequests, c.Lines.LinkInfos = c.Lines.SpeedRequests+o.Lines.SpeedRequests, c.Lines.LinkInfos+o.Lines.LinkInfos
+	c.Proxied.LCP, c.Proxied.Auth = c.Proxied.LCP+o.Proxied.LCP, c.Proxied.Auth+o.Proxied.Auth
 	for _, m := range []struct {
 		to   *causes
 		from causes

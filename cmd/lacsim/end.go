@@ -39,14 +39,14 @@ func (w *worker) CallDown(now time.Duration, c *lac.Call, end lac.End) {
 		s.settle()
 	case s.state == sessionDialled:
 		w.count.Sessions.SettingUp--
-		s.fail(s.callCause(end))
+		s.fail(callCause(end))
 	case s.state == sessionUp || s.state == sessionDrain:
 		if end.Local && end.Err == nil {
 			w.count.Sessions.Now--
 			w.count.Sessions.Ended++
 			s.settle()
 		} else {
-			s.endedByLNS(s.callCause(end))
+			s.endedByLNS(callCause(end))
 		}
 	}
 	s.down(now)
@@ -99,7 +99,7 @@ func (s *session) settle() {
 }
 
 // callCause is an End of a call in words.
-func (s *session) callCause(end lac.End) string {
+func callCause(end lac.End) string {
 	switch {
 	case end.Tunnel:
 		return "tunnel: " + tunnelCause(end)

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +24,34 @@ func startLNSD(t *testing.T) *lactest.Server {
 	})
 }
 
+// programs are those that tests have built, in a folder that TestMain removes.
+var programs struct {
+	sync.Mutex
+	dir string
+}
+
+// built builds a program of this module, once, and gives its path.
+func built(t *testing.T, name string) string {
+	t.Helper()
+	programs.Lock()
+	defer programs.Unlock()
+	if programs.dir == "" {
+		dir, err := os.MkdirTemp("", "lacsim-test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs.dir = dir
+	}
+	file := filepath.Join(programs.dir, name)
+	if _, err := os.Stat(file); err == nil {
+		return file
+	}
+	if out, err := exec.Command("go", "build", "-o", file, "culvert/cmd/"+name).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return file
+}
+
 // runLNSD builds lnsd and runs it with arguments that may name a folder and have to
 // make it listen at the address.
 func runLNSD(t *testing.T, args func(dir string, listen netip.AddrPort) []string) *lactest.Server {
@@ -30,10 +60,7 @@ func runLNSD(t *testing.T, args func(dir string, listen netip.AddrPort) []string
 		t.Skip("it builds lnsd")
 	}
 	dir := t.TempDir()
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "lnsd"), "culvert/cmd/lnsd")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := built(t, "lnsd")
 	free, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +68,7 @@ func runLNSD(t *testing.T, args func(dir string, listen netip.AddrPort) []string
 	addr := free.LocalAddr().(*net.UDPAddr).AddrPort()
 	free.Close()
 	var log bytes.Buffer
-	lnsd := exec.Command(filepath.Join(dir, "lnsd"), append([]string{"run"}, args(dir, addr)...)...)
+	lnsd := exec.Command(program, append([]string{"run"}, args(dir, addr)...)...)
 	lnsd.Stdout, lnsd.Stderr = &log, &log
 	if err := lnsd.Start(); err != nil {
 		t.Fatal(err)

@@ -26,6 +26,7 @@ var errResult = errors.New("not everything went well")
 
 type cli struct {
 	Run    runCmd    `cmd:"" default:"withargs" help:"Dial subscribers and report (the default command)."`
+	Answer answerCmd `cmd:"" help:"Be a LAC that places the calls an LNS asks for (OCRQ), and their subscribers."`
 	Radius radiusCmd `cmd:"" help:"Answer an LNS's RADIUS requests: everybody with the password gets in. For labs only."`
 	Echo   echoCmd   `cmd:"" help:"Answer UDP probes of --traffic udp: an echo service (RFC 862)."`
 }

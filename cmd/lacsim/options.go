@@ -24,26 +24,29 @@ type runCmd struct {
 	RedialDelay  time.Duration `default:"1s" help:"How long a session stays down before it is dialled again."`
 	Hangup       string        `enum:"cdn,lcp,stopccn" default:"cdn" help:"How sessions end: cdn, lcp (Terminate-Request) or stopccn."`
 
-	User     string `default:"user%d@isp" help:"User name; %%d (or %%06d) is the session's number."`
+	User     string `default:"user%d@isp" help:"User name; %d (or %06d) is the session's number."`
 	Password string `default:"secret" help:"Password, a template like --user."`
 	Auth     string `enum:"pap,chap,mschapv2,eap,eap-md5,eap-mschapv2,any,none" default:"any" help:"Authentication that subscribers agree to: pap, chap, mschapv2, eap (by whichever of the following the server asks for), eap-md5, eap-mschapv2, any (of all but EAP) or none."`
 	MRU      uint16 `name:"mru" default:"1492" help:"MRU in LCP; 0 says nothing."`
 	Compress bool   `help:"Ask for ACFC and PFC, and use them where the LNS does."`
 	NoDNS    bool   `name:"no-dns" help:"Do not ask for DNS servers."`
 
-	Secret    string        `help:"Tunnel secret; with one, the LNS is challenged too."`
-	HostName  string        `default:"lac%d" help:"Host Name of a tunnel, a template of its number."`
-	Window    uint16        `default:"128" help:"Receive window offered to the LNS."`
-	Hello     time.Duration `default:"60s" help:"Silence before a HELLO; 0 sends none."`
-	Failover  bool          `help:"Offer failover (RFC 4951), and answer an LNS that recovers a tunnel; 'fail' on --stdin has these LACs fail."`
-	Recovery  time.Duration `name:"recovery-time" default:"60s" help:"How long an LNS is asked to wait for the recovery of a tunnel that failed here."`
-	Calling   string        `name:"calling-number" default:"%010d" help:"Calling Number, a template of the session's number; empty: none."`
-	Called    string        `name:"called-number" help:"Called Number; empty: none."`
-	TxSpeed   uint32        `default:"100000000" help:"Connect speed to the subscriber in bit/s."`
-	RxSpeed   uint32        `help:"Connect speed from the subscriber in bit/s; 0: not said."`
-	Proxy     string        `enum:"none,lcp,auth" default:"none" help:"Proxy AVPs in the ICCN: none, lcp, or auth (LCP and authentication)."`
-	LineDelay time.Duration `name:"line-delay" help:"Round trip of the subscribers' lines: frames of the LNS wait so long before they are answered."`
-	Sequenced bool          `help:"Ask for sequence numbers in data messages."`
+	Secret      string        `help:"Tunnel secret; with one, the LNS is challenged too."`
+	HostName    string        `default:"lac%d" help:"Host Name of a tunnel, a template of its number."`
+	Window      uint16        `default:"128" help:"Receive window offered to the LNS."`
+	Hello       time.Duration `default:"60s" help:"Silence before a HELLO; 0 sends none."`
+	Failover    bool          `help:"Offer failover (RFC 4951), and answer an LNS that recovers a tunnel; 'fail' on --stdin has these LACs fail."`
+	Recovery    time.Duration `name:"recovery-time" default:"60s" help:"How long an LNS is asked to wait for the recovery of a tunnel that failed here."`
+	Calling     string        `name:"calling-number" default:"%010d" help:"Calling Number, a template of the session's number; empty: none."`
+	Called      string        `name:"called-number" help:"Called Number; empty: none."`
+	TxSpeed     uint32        `default:"100000000" help:"Connect speed to the subscriber in bit/s."`
+	RxSpeed     uint32        `help:"Connect speed from the subscriber in bit/s; 0: not said."`
+	Proxy       string        `enum:"none,lcp,auth" default:"none" help:"Proxy AVPs in the ICCN: none, lcp, or auth (LCP and authentication)."`
+	ProxyFault  string        `name:"proxy-fault" enum:"none,mru,no-auth,loop,cut,half" default:"none" help:"What is wrong with the proxy AVPs, to see what the LNS's policy makes of it: mru (2000 was agreed on), no-auth (no authentication was), loop (the same magic number both ways), cut (an option ends in its midst) or half (nothing of the subscriber's request)."`
+	SpeedEvery  time.Duration `name:"speed-every" placeholder:"TIME" help:"Tell the LNS another connect speed of every line so often (CSUN, RFC 5515), and answer its requests for it."`
+	ErrorsEvery time.Duration `name:"errors-every" placeholder:"TIME" help:"Tell the LNS of errors on every line so often (WEN); the RFC wants no less than 60s."`
+	LineDelay   time.Duration `name:"line-delay" help:"Round trip of the subscribers' lines: frames of the LNS wait so long before they are answered."`
+	Sequenced   bool          `help:"Ask for sequence numbers in data messages."`
 
 	Traffic    string        `enum:"none,ping,udp" default:"none" help:"Packets through every session that is up: none, ping or udp."`
 	Target     string        `help:"Address that answers (udp: ADDR:PORT, see 'lacsim echo'), 'peer' for the LNS's address in IPCP, or 'sessions': each session sends UDP to the next. Default: peer for ping, sessions for udp."`

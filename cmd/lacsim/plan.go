@@ -65,6 +65,9 @@ func (o *runCmd) plan() (*plan, error) {
 	if o.Proxy == "auth" && (o.Auth == "mschapv2" || o.Auth == "none" || p.auth[0] == ppp.AuthEAP) {
 		check(fmt.Errorf("--proxy auth: --auth %s cannot be proxied; use pap, chap or any", o.Auth))
 	}
+	if o.ProxyFault != "none" && o.Proxy == "none" {
+		check(fmt.Errorf("--proxy-fault %s: there are no proxy AVPs to be wrong; give --proxy lcp or auth", o.ProxyFault))
+	}
 	return p, errors.Join(errs...)
 }
 
@@ -75,6 +78,8 @@ func (o *runCmd) checkNumbers() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	bad(o.SpeedEvery < 0 || o.ErrorsEvery < 0, "--speed-every and --errors-every: a time cannot be negative")
+	bad(o.SpeedEvery > 0 && o.TxSpeed < 10, "--speed-every: --tx-speed %d leaves no slower speed to tell of", o.TxSpeed)
 	bad(o.LACs < 1 || o.LACs > 65535*max(o.Workers, 1), "--lacs %d: want 1 to 65535 for each worker", o.LACs)
 	bad(o.Sessions < 1 || o.Sessions > 65535, "--sessions %d: want 1 to 65535", o.Sessions)
 	bad(o.LACs*o.Sessions > 1<<24, "%d sessions in all: want at most %d", o.LACs*o.Sessions, 1<<24)

@@ -32,6 +32,8 @@ type report struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 	CPUPerCall float64 `json:"cpu_us_per_call"`
 	MaxRSS     int64   `json:"max_rss"`
+	// proxied: there were proxy AVPs
+	proxied bool
 }
 
 func usage() unix.Rusage {
@@ -47,7 +49,7 @@ func cpu(u unix.Rusage) time.Duration {
 // report sums up once the workers are done.
 func (c *controller) report(before unix.Rusage) *report {
 	now, after := c.clock(), usage()
-	r := &report{Seconds: now.Seconds(), Peak: c.peak, MaxRSS: after.Maxrss << 10}
+	r := &report{Seconds: now.Seconds(), Peak: c.peak, MaxRSS: after.Maxrss << 10, proxied: c.plan.opt.Proxy != "none"}
 	var setup, open, latency histogram
 	for _, w := range c.workers {
 		r.counters.add(&w.count)
@@ -109,6 +111,12 @@ func (r *report) print(w io.Writer) {
 	}
 	if f := r.Failovers; f != (lac.FailoverStats{}) {
 		line("failover", "%d tunnels recovered after a failure of these LACs, %d by their LNS, %d not; %d calls cleared", f.Recovered, f.Remote, f.Failed, f.Cleared)
+	}
+	if l := &r.Lines; *l != (lineCounters{}) {
+		line("lines", "%d speeds (CSUN) and %d errors (WEN) told; %d requests for speeds (CSURQ) and %d SLIs came", l.Speeds, l.Errors, l.SpeedRequests, l.LinkInfos)
+	}
+	if r.proxied {
+		line("proxy", "the LNS negotiated LCP anew in %d calls, and authentication in %d", r.Proxied.LCP, r.Proxied.Auth)
 	}
 	x := &r.Wire
 	line("wire", "%d datagrams in, %d out, %d retransmissions, %d malformed, %d dropped, %d refused by the kernel",

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,14 @@ import (
 	"culvert/proto/ppp"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if programs.dir != "" {
+			_ = os.RemoveAll(programs.dir)
+		}
+		os.Exit(code)
+	}))
+}
 
 var good = lactest.Config{Auth: ppp.AuthPAP, Password: "secret", Window: 16}
 
@@ -36,6 +44,11 @@ func serve(t *testing.T, cfg lactest.Config) *lactest.Server {
 // parse reads a command line of "lacsim run".
 func parse(t *testing.T, args ...string) *runCmd {
 	t.Helper()
+	return &parseAll(t, args...).Run
+}
+
+func parseAll(t *testing.T, args ...string) *cli {
+	t.Helper()
 	var c cli
 	parser, err := kong.New(&c)
 	if err != nil {
@@ -44,7 +57,7 @@ func parse(t *testing.T, args ...string) *runCmd {
 	if _, err := parser.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return &c.Run
+	return &c
 }
 
 // start is a run against s. stdin may be nil.
@@ -54,7 +67,10 @@ func start(t *testing.T, s *lactest.Server, stdin io.Reader, args ...string) (*c
 	if s.Addr.Addr().Is6() {
 		source = "::1"
 	}
-	args = append([]string{"--lns", s.Addr.String(), "--source", source, "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
+	if !slices.Contains(args, "--source") {
+		args = append(args, "--source", source)
+	}
+	args = append([]string{"--lns", s.Addr.String(), "--quiet", "--setup-timeout", "5s", "--packet-rate", "20"}, args...)
 	p, err := parse(t, args...).plan()
 	if err != nil {
 		t.Fatal(err)

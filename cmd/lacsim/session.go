@@ -23,10 +23,13 @@ type session struct {
 	// terminating: hung up by a Terminate-Request, and the call has not ended yet
 	terminating bool
 	settled     bool // its outcome is known, and no more pending in the counters
-	link        wheel.Timer
-	due         wheel.Timer // what it is for depends on state
-	packet      wheel.Timer
-	dialled     time.Duration
+	// lcpAnew and authAnew: the LNS made nothing of the proxy AVPs for them
+	lcpAnew, authAnew bool
+	lineErrors        uint32 // WENs sent
+	link              wheel.Timer
+	due               wheel.Timer // what it is for depends on state
+	packet            wheel.Timer
+	dialled           time.Duration
 
 	// Packets of this call.
 	sent, answered uint32
@@ -54,6 +57,7 @@ func (s *session) dial(now time.Duration) {
 	s.state, s.dialled = sessionDialled, now
 	s.sent, s.answered, s.newest, s.seen, s.target = 0, 0, 0, 0, uint32(w.plan.traffic.packets)
 	s.call.User = s
+	s.lcpAnew, s.authAnew, s.lineErrors = false, false, 0
 	w.count.Sessions.Dialled++
 	w.count.Sessions.SettingUp++
 	m := &w.msg
@@ -67,6 +71,10 @@ func (s *session) dial(now time.Duration) {
 	if o.Called != "" {
 		m.CalledNumber = []byte(o.Called)
 		m.Set(l2tp.AVPCalledNumber)
+	}
+	if o.SpeedEvery > 0 {
+		m.SpeedUpdateEnable = true
+		m.Set(l2tp.AVPSpeedUpdateEnable)
 	}
 	w.engine.Wheel().Set(&s.due, now+o.SetupTimeout, s)
 	if err := w.engine.Dial(now, s.tunnel.lac, &s.call, m); err != nil {
@@ -88,22 +96,15 @@ func (w *worker) Connect(now time.Duration, c *lac.Call, _, iccn *l2tp.Message) 
 		iccn.SequencingRequired = true
 		iccn.Set(l2tp.AVPSequencingRequired)
 	}
-	if o.Proxy == "none" {
-		return
+	if o.Proxy != "none" {
+		s.startProxied(now, iccn)
 	}
-	p := subscriber.Proxy{Authenticated: o.Proxy == "auth", ID: uint8(w.rnd.Uint64())}
-	if len(w.plan.auth) > 0 {
-		p.Auth = w.plan.auth[0]
-	}
-	for i := range p.Challenge {
-		p.Challenge[i] = byte(w.rnd.Uint64())
-	}
-	s.client.StartProxied(now, &w.plan.client, w.plan.user.text(s.number), w.plan.password.text(s.number), w.rnd, &p, iccn)
 }
 
 // CallUp is called by the engine: frames may flow.
 func (w *worker) CallUp(now time.Duration, c *lac.Call) {
 	s := c.User.(*session)
+	s.call.SetSpeed(w.plan.opt.TxSpeed, w.plan.opt.RxSpeed)
 	if w.plan.opt.Proxy == "none" {
 		s.client.Start(now, &w.plan.client, w.plan.user.text(s.number), w.plan.password.text(s.number), w.rnd, &w.fx)
 	}
@@ -123,6 +124,9 @@ func (w *worker) Frame(now time.Duration, c *lac.Call, frame []byte) {
 // frame takes a frame that has come to the subscriber.
 func (s *session) frame(now time.Duration, frame []byte) {
 	w := s.worker
+	if w.plan.opt.Proxy != "none" && s.state == sessionDialled {
+		s.sawAnew(frame, false)
+	}
 	s.client.Receive(now, frame, &w.fx)
 	w.count.Wire.Malformed += uint64(w.fx.Malformed)
 	if p := w.fx.Packet; p != nil {
@@ -135,6 +139,9 @@ func (s *session) frame(now time.Duration, frame []byte) {
 func (s *session) apply(now time.Duration) {
 	w, fx := s.worker, &s.worker.fx
 	for _, f := range fx.Frames {
+		if w.plan.opt.Proxy == "auth" && s.state == sessionDialled {
+			s.sawAnew(f, true)
+		}
 		w.engine.Send(&s.call, f)
 	}
 	if s.state == sessionDialled && (fx.Down || s.client.Phase() == subscriber.PhaseClosing) {

@@ -46,6 +46,7 @@ type worker struct {
 	msg         l2tp.Message
 	frame       []byte
 	line        line
+	reports     lineReports
 	count       counters
 	setup       histogram // ICRQ to IPCP
 	openTime    histogram // SCCRQ to SCCCN
@@ -75,6 +76,8 @@ func newWorker(p *plan, i, n int, clock func() time.Duration) (*worker, error) {
 	w.flight = max(1, p.opt.InFlight/n)
 	w.engine = lac.New(clock(), w.group, w)
 	w.line = line{worker: w, delay: p.opt.LineDelay}
+	w.reports = lineReports{worker: w}
+	w.reports.begin(clock())
 	w.socks = make([]*tunnel, w.group.Sockets())
 	w.share(i, n)
 	return w, nil
@@ -175,6 +178,7 @@ func (w *worker) publish() {
 	w.count.Failovers = e.Failovers
 	c.Dropped = s.Truncated + e.NoTunnel + e.NoSession + e.Stranger + e.Dropped + e.Late
 	c.Malformed = e.Malformed
+	w.count.Lines.SpeedRequests, w.count.Lines.LinkInfos = e.SpeedRequests, e.LinkInfos
 	w.mu.Lock()
 	w.shown = w.count.clone()
 	w.mu.Unlock()

@@ -136,7 +136,7 @@ func (p *tracePrinter) print(r *culvertv1.TraceSessionsResponse) error {
 			fmt.Fprintf(&b, "session %s\n", clean(id))
 			p.last = id
 		}
-		traceLine(&b, item.Event)
+		traceLine(&b, item.Event, true)
 	case *culvertv1.TraceSessionsResponse_Lost:
 		fmt.Fprintf(&b, "  (%d events were lost here: this client was too slow)\n", item.Lost)
 	}
@@ -160,7 +160,7 @@ func (p *tracePrinter) end() error {
 	if p.sessions == 0 && p.Output != "json" {
 		return &failure{
 			code: exitNotFound, text: "nothing is known of such a session",
-			hint: "Sessions are remembered for a while after their end, by the configuration's trace: section, and on the node they were on.",
+			hint: "Sessions are remembered for a while after their end, by the configuration's trace: section, on the node they were on, until it is restarted.",
 		}
 	}
 	return nil
@@ -178,7 +178,7 @@ func (p *tracePrinter) session(b *strings.Builder, x *culvertv1.TracedSession) {
 		fmt.Fprintf(b, "  (%d older events are not kept any more)\n", x.GetDropped())
 	}
 	for _, e := range x.GetEvents() {
-		traceLine(b, e)
+		traceLine(b, e, false)
 	}
 }
 
@@ -197,13 +197,22 @@ func localTime(t *timestamppb.Timestamp, layout string) string {
 	return t.AsTime().Local().Format(layout)
 }
 
-func traceLine(b *strings.Builder, e *culvertv1.TraceEvent) {
-	where := ""
+// traceLine prints an event. Of one that has come many times, what happens now has the time of its latest, so that times go
+// on from line to line, and what has happened that of its first.
+func traceLine(b *strings.Builder, e *culvertv1.TraceEvent, now bool) {
+	where, at := "", e.GetAt()
+	if now && e.GetCount() > 1 {
+		at = e.GetUntil()
+	}
 	if e.GetSessionId() == "" {
 		where = fmt.Sprintf("tunnel %d: ", e.GetTunnel().GetId())
 	}
-	fmt.Fprintf(b, "  %s  %-4s  %s%s", localTime(e.GetAt(), "15:04:05.000"), word(e.GetSource().String(), "TRACE_SOURCE_"), where, clean(e.GetText()))
-	if e.GetCount() > 1 {
+	fmt.Fprintf(b, "  %s  %-4s  %s%s", localTime(at, "15:04:05.000"), word(e.GetSource().String(), "TRACE_SOURCE_"), where, clean(e.GetText()))
+	switch {
+	case e.GetCount() <= 1:
+	case now:
+		fmt.Fprintf(b, "  (%s times since %s)", grouped(uint64(e.GetCount())), localTime(e.GetAt(), "15:04:05.000"))
+	default:
 		fmt.Fprintf(b, "  (%s times, last %s)", grouped(uint64(e.GetCount())), localTime(e.GetUntil(), "15:04:05.000"))
 	}
 	b.WriteByte('\n')

@@ -7,9 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"culvert/lns"
 	"culvert/lns/trace"
 	"culvert/ops/opstest"
+	culvertv1 "culvert/proto/culvert/v1"
 )
 
 // traceSample is a node that remembers two sessions of user1, and one that was refused.
@@ -117,5 +120,24 @@ func TestTraceOfNobody(t *testing.T) {
 	r := lnsctl(t, serve(t, node), func(a *app) { a.ctx, a.terminal = ctx, true }, "session", "trace", "nobody")
 	if r.code != exitOK || r.out != "" || r.err != "nothing is remembered that fits\nfollowing; interrupt to end\n" {
 		t.Errorf("exit status %d, %q, %q", r.code, r.out, r.err)
+	}
+}
+
+// What is followed is printed when it happens: an event that comes again has the time of its latest, so that no line
+// is of a time before the line above it.
+func TestTraceLineOfNow(t *testing.T) {
+	first := time.Date(2026, 3, 1, 3, 12, 0, 0, time.Local)
+	e := &culvertv1.TraceEvent{
+		At: timestamppb.New(first), Until: timestamppb.New(first.Add(time.Minute)), Count: 3,
+		Tunnel: &culvertv1.TunnelRef{Id: 7}, Source: culvertv1.TraceSource_TRACE_SOURCE_L2TP, Text: "send HELLO",
+	}
+	for now, want := range map[bool]string{
+		true:  "  03:13:00.000  l2tp  tunnel 7: send HELLO  (3 times since 03:12:00.000)\n",
+		false: "  03:12:00.000  l2tp  tunnel 7: send HELLO  (3 times, last 03:13:00.000)\n",
+	} {
+		var b strings.Builder
+		if traceLine(&b, e, now); b.String() != want {
+			t.Errorf("now %v: %q, want %q", now, b.String(), want)
+		}
 	}
 }

@@ -75,6 +75,7 @@ const (
 	kindEnd
 	kindNote
 	kindNoteMany
+	kindRecovered
 )
 
 // reader puts records into words; it remembers what later ones refer to.
@@ -172,4 +173,5 @@ var formats = [256]format{
 	kindEnd:                 {SourceLNS, Inside, false, endText},
 	kindNote:                {SourceLNS, Inside, false, noteText},
 	kindNoteMany:            {SourceLNS, Inside, true, noteText},
+	kindRecovered:           {SourceLNS, Inside, false, recoveredText},
 }

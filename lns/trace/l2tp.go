@@ -141,7 +141,7 @@ func resultText(n *numbers, words func(l2tp.Result) string) string {
 	r.Message = string(n.b)
 	text := fmt.Sprintf(" result %d/%d: %s", r.Code, r.Error, words(r))
 	if disconnect != 0 {
-		text += fmt.Sprintf(", PPP disconnect cause %d (RFC 3145)", disconnect)
+		text += fmt.Sprintf(", PPP disconnect cause %d: %v (RFC 3145)", disconnect, l2tp.PPPDisconnect{Code: uint16(disconnect)})
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -123,6 +124,32 @@ func upText(_ *reader, _ *record, b []byte, e *Event) string {
 		return "IPCP opened " + a.String()
 	}
 	return "IPCP opened"
+}
+
+// Recovered records that a session goes on which came up at since: after a restart of the node, or,
+// adopted, because the node that had it is gone. It is the first event of such a log, since logs
+// do not outlive the process. It returns the event's offset.
+func (l *Log) Recovered(now time.Duration, since time.Time, adopted bool, limit int) int {
+	if !l.On() {
+		return 0
+	}
+	var buf [9]byte
+	if adopted {
+		buf[0] = 1
+	}
+	binary.BigEndian.PutUint64(buf[1:], uint64(since.Unix()))
+	return l.add(now, kindRecovered, buf[:], limit)
+}
+
+func recoveredText(_ *reader, _ *record, b []byte, _ *Event) string {
+	text := "recovered after a restart of this LNS"
+	if len(b) == 9 && b[0] == 1 {
+		text = "taken over from another node"
+	}
+	if len(b) == 9 {
+		text += "; the session is up since " + time.Unix(int64(binary.BigEndian.Uint64(b[1:])), 0).UTC().Format(time.RFC3339)
+	}
+	return text + ", and what it did before is not remembered"
 }
 
 // End records why a session ended: the cause, and what is known besides. It

@@ -88,7 +88,7 @@ func TestTexts(t *testing.T) {
 				m.Result = l2tp.Result{Code: 2, Error: 7, Message: "full\n"}
 				m.PPPDisconnect.Code = 3
 			}), testLimit)
-		}, `recv CDN result 2/7: general error: try another "full\n", PPP disconnect cause 3 (RFC 3145)`},
+		}, `recv CDN result 2/7: general error: try another "full\n", PPP disconnect cause 3: normal disconnection (RFC 3145)`},
 		{func(l *Log) {
 			l.Call(0, Received, message(l2tp.MessageSLI, func(m *l2tp.Message) { m.ACCM.Send = 0xa0000 }), testLimit)
 		}, "recv SLI accm send 000a0000 receive 00000000"},
@@ -99,6 +99,10 @@ func TestTexts(t *testing.T) {
 		{func(l *Log) { l.Answer(0, VerdictReject, "r1", "no credit", testLimit) }, `RADIUS: Access-Reject from r1 "no credit"`},
 		{func(l *Log) { l.State(0, StateNetwork, testLimit) }, "authenticated; IPCP starts"},
 		{func(l *Log) { l.Up(0, netip.MustParseAddr("100.64.0.7"), testLimit) }, "IPCP opened 100.64.0.7"},
+		{func(l *Log) { l.Recovered(0, time.Unix(1_700_000_000, 0), false, testLimit) },
+			"recovered after a restart of this LNS; the session is up since 2023-11-14T22:13:20Z, and what it did before is not remembered"},
+		{func(l *Log) { l.Recovered(0, time.Unix(1_700_000_000, 0), true, testLimit) },
+			"taken over from another node; the session is up since 2023-11-14T22:13:20Z, and what it did before is not remembered"},
 		{func(l *Log) { l.End(0, "user-request", "the peer terminated", testLimit) }, "cause user-request: the peer terminated"},
 		{func(l *Log) {
 			l.PPP(0, Sent, frame(ppp.ProtocolIPV6CP, ppp.ConfigureRequest, 1, []byte("\x01\x0aabcdefgh\x02\x03x")), testLimit)

@@ -176,9 +176,9 @@ func wire(all []packet, addr string, from, to time.Time) (sent, received uint64)
 	for _, p := range all {
 		switch {
 		case p.at.Before(from) || p.at.After(to):
-		case p.dst == lnsAddr && p.innerSrc == addr:
+		case ofLNS(p.dst) && p.innerSrc == addr:
 			sent += p.octets
-		case p.src == lnsAddr && p.innerDst == addr:
+		case ofLNS(p.src) && p.innerDst == addr:
 			received += p.octets
 		}
 	}

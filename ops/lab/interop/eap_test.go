@@ -113,7 +113,7 @@ const eapMTU = 1460
 func (l *lab) eapFits(all []packet) error {
 	longest, want := 0, 0
 	for _, p := range all {
-		if p.l2tp && p.src == lnsAddr {
+		if p.l2tp && ofLNS(p.src) {
 			longest = max(longest, p.eap)
 		}
 	}

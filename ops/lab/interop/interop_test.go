@@ -40,10 +40,14 @@ func TestInterop(t *testing.T) {
 		l.run(t, "bad-credentials/"+method, func(x *row) { l.refusedByEAP(x, method) })
 	}
 	for _, q := range quirks {
-		for _, mode := range modes {
+		for _, mode := range q.modes() {
 			l.run(t, mode+"/quirk-"+q.name, func(x *row) { l.quirkyCall(x, mode, q) })
 		}
 	}
+	for _, h := range l.habits() {
+		l.run(t, h.name, h.test)
+	}
+	l.run(t, "quirk-12-14-l2tpns", l.l2tpnsCalls)
 	l.run(t, "lnsctl/session-trace", l.sessionTrace)
 	l.run(t, "framed-address", l.framedAddress)
 	l.run(t, "two-tunnels", l.twoTunnels)

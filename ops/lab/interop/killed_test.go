@@ -54,8 +54,8 @@ func (l *lab) killed(x *row, mode string) {
 	l.ended(x, c, byUser)
 }
 
-// kill kills the process that the supervisor runs, and waits until the next one serves.
-func (s *lnsd) kill() error {
+// child is the process that the supervisor runs.
+func (s *lnsd) child() (int, error) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.PID()))
 	var children []byte
 	for _, f := range files {
@@ -64,9 +64,14 @@ func (s *lnsd) kill() error {
 	}
 	list := bytes.Fields(children)
 	if len(list) != 1 {
-		return fmt.Errorf("the supervisor has %d children", len(list))
+		return 0, fmt.Errorf("the supervisor has %d children", len(list))
 	}
-	pid, err := strconv.Atoi(string(list[0]))
+	return strconv.Atoi(string(list[0]))
+}
+
+// kill kills the process that the supervisor runs, and waits until the next one serves.
+func (s *lnsd) kill() error {
+	pid, err := s.child()
 	if err != nil {
 		return err
 	}

@@ -20,9 +20,12 @@ import (
 const (
 	linkName      = "tap0"
 	lnsAddr       = "10.99.0.1"
+	otherLNSAddr  = "10.99.0.6" // L2TP comes here too
 	securedAddr   = "10.99.0.2" // LACs here have tunnelSecret
 	openAddr      = "10.99.0.3" // LACs here have no secret
 	heldAddr      = "10.99.0.4" // the LAC of the call that is up during the whole run
+	strangeAddr   = "10.99.0.5" // LACs here get a HELLO each second
+	l2tpnsAddr    = "10.99.0.8" // l2tpns, beside lnsd
 	coreAddr      = "192.0.2.1"
 	otherCoreAddr = "192.0.2.2"
 	heldCoreAddr  = "192.0.2.3"
@@ -33,7 +36,7 @@ const (
 )
 
 var (
-	guestAddrs = []string{securedAddr, openAddr, heldAddr}
+	guestAddrs = []string{securedAddr, openAddr, heldAddr, strangeAddr}
 	pool       = netip.MustParsePrefix("100.64.0.0/24")
 )
 
@@ -45,6 +48,7 @@ type lab struct {
 	core    *core
 	capture *capture
 	lnsd    *lnsd
+	bin     string // where the programs under test are
 	report  *report
 }
 
@@ -56,8 +60,8 @@ func newLab(t *testing.T) *lab {
 		out = t.TempDir()
 	}
 	must(t, os.MkdirAll(out, 0o755))
-	l := &lab{out: out, report: &report{}}
 	bin := t.TempDir()
+	l := &lab{out: out, bin: bin, report: &report{}}
 	var db *pgtest.Server
 	var slow errgroup.Group
 	slow.Go(func() error { return build(bin) })
@@ -67,7 +71,7 @@ func newLab(t *testing.T) *lab {
 	})
 	must(t, makeCore())
 	l.startGuest(t)
-	must(t, proc.IP("addr add "+lnsAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
+	must(t, proc.IP("addr add "+lnsAddr+"/24 dev "+linkName, "addr add "+otherLNSAddr+"/24 dev "+linkName, "link set "+linkName+" up"))
 	l.capture = startCapture(t, out)
 	l.core = startCore(t)
 	c := newCerts(t)
@@ -105,7 +109,7 @@ func (l *lab) startGuest(t *testing.T) {
 	agent, err := guest.BuildAgent(dir)
 	must(t, err)
 	cfg := guest.Config{Dir: dir, Agent: agent, Memory: "192M", Tap: linkName,
-		Modules: []string{"ppp_generic", "ppp_async", "ppp_synctty", "pppox", "l2tp_ppp"}}
+		Modules: []string{"ppp_generic", "ppp_async", "ppp_synctty", "pppox", "l2tp_ppp", "sch_netem", "sch_prio", "cls_u32"}}
 	if guest.HostHasPPP() {
 		l.guest, err = guest.StartNative(cfg)
 	} else {
@@ -189,3 +193,6 @@ func (x *row) refused(column string, step func() error) {
 		x.marks[column] = "refused"
 	}
 }
+
+// ofLNS tells the addresses of ours from the LACs'.
+func ofLNS(addr string) bool { return addr == lnsAddr || addr == otherLNSAddr }

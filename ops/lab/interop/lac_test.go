@@ -68,6 +68,10 @@ type lacConfig struct {
 	lines []line
 	// extra are more lines of each call's section.
 	extra string
+	// host is the Host Name AVP where it is not the name; lns is who is called where it is not lnsAddr, and port
+	// where it calls from, where that is not 1701.
+	host, lns string
+	port      int
 }
 
 // line is a subscriber's line: what pppd is told for its call.
@@ -85,13 +89,13 @@ type line struct {
 // startLAC starts an xl2tpd.
 func startLAC(h *guest.Host, cfg lacConfig) (*xl2tpd, error) {
 	x := &xl2tpd{host: h, dir: path.Join(scriptDir, cfg.name), addr: cfg.addr, userspace: cfg.userspace}
-	conf := fmt.Sprintf("[global]\nlisten-addr = %s\nport = 1701\nauth file = %s/secrets\n", cfg.addr, x.dir)
+	conf := fmt.Sprintf("[global]\nlisten-addr = %s\nport = %d\nauth file = %s/secrets\n", cfg.addr, cmp.Or(cfg.port, 1701), x.dir)
 	if cfg.userspace {
 		conf += "force userspace = yes\n"
 	}
 	for _, l := range cfg.lines {
 		conf += fmt.Sprintf("\n[lac %s]\nlns = %s\nhostname = %s\nlength bit = yes\npppoptfile = %s/%s.options\nppp debug = yes\n",
-			l.name, lnsAddr, cfg.name, x.dir, l.name)
+			l.name, cmp.Or(cfg.lns, lnsAddr), cmp.Or(cfg.host, cfg.name), x.dir, l.name)
 		if cfg.challenge {
 			conf += "challenge = yes\n"
 		}

@@ -36,7 +36,7 @@ var disconnectAddr = netip.MustParseAddrPort("127.0.0.1:3799")
 const lnsdConfig = `node: lns1
 shutdown: drop
 l2tp:
-  listen: ["%[1]s:1701"]
+  listen: ["%[1]s:1701", "%[15]s:1701"]
 plane:
   device: culvert0
 subscriber:
@@ -50,6 +50,14 @@ lacs:
   - name: open
     prefixes: [%[6]s/32]
     mru: 1460
+  - name: strange
+    prefixes: [%[16]s/32]
+    secret: %[5]s
+    hello: 1s
+  - name: l2tpns
+    prefixes: [%[17]s/32]
+    secret: %[5]s
+    auth: [pap]
 radius:
   auth:
     servers: [{name: lab, address: "%[13]s", secret: %[7]s}]
@@ -84,7 +92,7 @@ func startLNSD(t *testing.T, out, bin string, db *pgtest.Server, aaa radius) *ln
 	url := db.NewDatabase(t)
 	file := filepath.Join(out, "lnsd.yaml")
 	must(t, os.WriteFile(file, fmt.Appendf(nil, lnsdConfig, lnsAddr, gatewayAddr, securedAddr, heldAddr, tunnelSecret,
-		openAddr, radiusSecret, disconnectAddr, pool, dir, url, dir, aaa.Auth, aaa.Acct), 0o644))
+		openAddr, radiusSecret, disconnectAddr, pool, dir, url, dir, aaa.Auth, aaa.Acct, otherLNSAddr, strangeAddr, l2tpnsAddr), 0o644))
 	s := &lnsd{bin: bin, socket: filepath.Join(dir, "lnsd.sock")}
 	s.Daemon, err = proc.Start(out, "lnsd", nil, filepath.Join(bin, "lnsd"), "run", "--supervise", "--config", file)
 	must(t, err)
@@ -105,7 +113,7 @@ func startLNSD(t *testing.T, out, bin string, db *pgtest.Server, aaa radius) *ln
 
 // build builds the programs under test into dir.
 func build(dir string) error {
-	cmd := exec.Command("go", "build", "-o", dir+"/", "culvert/cmd/lnsd", "culvert/cmd/lnsctl")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "culvert/cmd/lnsd", "culvert/cmd/lnsctl", "culvert/cmd/lacsim")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}

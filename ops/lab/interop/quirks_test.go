@@ -3,6 +3,7 @@ package interop
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,15 +16,34 @@ type quirk struct {
 	lac, pppd string
 	// told is what the trace of the call has to say of it.
 	told string
+	// change, where set, makes the LAC another one, and tunnel says whether a tunnel is what comes of it.
+	// What they are about is not the kernel's: one mode is enough.
+	change func(*lacConfig)
+	tunnel func(tunnel) bool
 }
 
 var quirks = []quirk{
-	{"06-window-of-one", "tunnel rws = 1\n", "", "recv ICCN"},
-	{"10-speeds", "tx bps = 80000000\nrx bps = 20000000\n", "", "recv ICCN tx 80000000 bit/s"},
-	{"16-nothing-compressed", "", "noaccomp\nnopcomp\n", "LCP: recv Configure-Request"},
-	{"16-protocol-compressed", "", "noaccomp\n", " pfc"},
-	{"16-address-compressed", "", "nopcomp\n", " acfc"},
-	{"27-small-mru", "", "mru 1400\nmtu 1400\n", " mru 1400 "},
+	{name: "05-another-port", change: func(c *lacConfig) { c.port = 1801 }, tunnel: func(t tunnel) bool { return t.Peer == securedAddr+":1801" }},
+	{name: "06-window-of-one", lac: "tunnel rws = 1\n", told: "recv ICCN"},
+	{name: "10-speeds", lac: "tx bps = 80000000\nrx bps = 20000000\n", told: "recv ICCN tx 80000000 bit/s"},
+	{name: "16-nothing-compressed", pppd: "noaccomp\nnopcomp\n", told: "LCP: recv Configure-Request"},
+	{name: "16-protocol-compressed", pppd: "noaccomp\n", told: " pfc"},
+	{name: "16-address-compressed", pppd: "nopcomp\n", told: " acfc"},
+	{name: "19-name-of-one-octet", change: func(c *lacConfig) { c.host = "x" }, tunnel: func(t tunnel) bool { return t.PeerName == "x" }},
+	{name: "19-long-name", change: func(c *lacConfig) { c.host = longName }, tunnel: func(t tunnel) bool { return t.PeerName == longName }},
+	{name: "23-second-address", change: func(c *lacConfig) { c.lns = otherLNSAddr }, tunnel: func(t tunnel) bool { return t.Local == otherLNSAddr+":1701" }},
+	{name: "27-small-mru", pppd: "mru 1400\nmtu 1400\n", told: " mru 1400 "},
+}
+
+// longName is as long a name as xl2tpd sends, and odd.
+var longName = strings.Repeat("exchange-", 8) + "north"
+
+// modes are those of the kernel and of pppd's pty, where both matter.
+func (q *quirk) modes() []string {
+	if q.change != nil {
+		return modes[1:]
+	}
+	return modes
 }
 
 // quirkyCall is one whole call of a LAC, or subscriber, with a habit.
@@ -33,8 +53,20 @@ func (l *lab) quirkyCall(x *row, mode string, q quirk) {
 	ln.extra = q.pppd
 	cfg := secured(name, mode, ln)
 	cfg.extra = q.lac
+	if q.change != nil {
+		q.change(&cfg)
+	}
 	lac := l.lacFor(x, cfg)
 	c := l.up(x, lac, ln)
+	if q.tunnel != nil {
+		x.check("up", func() error {
+			list, err := l.lnsd.tunnels()
+			if err == nil && !slices.ContainsFunc(list, func(t tunnel) bool { return t.State == established && q.tunnel(t) }) {
+				err = fmt.Errorf("lnsctl tunnel list has no tunnel as it should be: %+v", list)
+			}
+			return err
+		})
+	}
 	x.check("ping", func() error { return c.ping(coreAddr) })
 	x.check("tcp", func() error { return c.transfer(l.core, coreAddr) })
 	l.started(x, c)

@@ -84,7 +84,7 @@ func judge(all []packet) (summary string, err error) {
 		wrong := p.malformed || p.severity >= severityWarn
 		switch {
 		case !p.l2tp:
-		case p.src != lnsAddr:
+		case !ofLNS(p.src):
 			theirs++
 			if wrong {
 				complaints++
@@ -121,7 +121,7 @@ func unanswered(all []packet) error {
 	}
 	var bad []string
 	for _, p := range all {
-		if p.echo == "" || p.reply || p.src == lnsAddr {
+		if p.echo == "" || p.reply || ofLNS(p.src) {
 			continue // ours may be lost by the guest
 		}
 		if seen[p.echo] != 0 {
