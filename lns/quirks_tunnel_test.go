@@ -3,6 +3,7 @@ package lns
 import (
 	"bytes"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -69,6 +70,31 @@ func TestQuirk02RetransmittedSCCRQ(t *testing.T) {
 		if m.AssignedTunnelID != l.t.PeerID() {
 			t.Errorf("one SCCRP names tunnel %d, another %d", m.AssignedTunnelID, l.t.PeerID())
 		}
+	}
+}
+
+// A LAC that has stopped its tunnel may open the next one under the same id, from the same port, at once: that
+// is another tunnel, though the first still lingers here.
+func TestQuirk02SameIDAgain(t *testing.T) {
+	r := newRig(t, nil)
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	l.upCall(r, "alice", nil)
+	first := l.t.PeerID()
+	l.t.Stop(r.clock.now, l2tp.Result{Code: l2tp.StopShutdown}, &l.fx)
+	r.run(time.Second)
+	cfg := lacConfig()
+	cfg.Rand = rand.NewChaCha8([32]byte{9}) // another challenge
+	again := newLAC(r, l.address, l.t.LocalID(), cfg)
+	r.lacs[again.address] = again
+	r.until(3*time.Second, "the other tunnel up", func() bool { return again.up })
+	again.upCall(r, "bob", nil)
+	if again.t.PeerID() == first {
+		t.Error("the other tunnel has the id of the first")
+	}
+	r.run(time.Minute)
+	if n, _, _ := r.counts(); n != 1 || again.down != nil {
+		t.Errorf("%d tunnels are left; the other one's end %+v", n, again.down)
 	}
 }
 

@@ -2,6 +2,7 @@ package lns
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -61,6 +62,8 @@ type tunnel struct {
 	// a recovery tunnel, and of which (RFC 4951).
 	fail     *failover
 	recovers *recovery
+	// sccrq is the digest of the LAC's SCCRQ; 0 where it is not known.
+	sccrq uint64
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
 }
@@ -77,6 +80,12 @@ type newTunnel struct {
 
 func (m newTunnel) deliver(sh *shard) {
 	t := sh.tunnels[tunnelID{m.listener, m.id}]
+	if t != nil && m.again && t.down && t.sccrq != digest(m.datagram) {
+		// The tunnel is over and only lingers, and the LAC opens another under the same id: it is no
+		// retransmission. The next one will find the id free.
+		sh.forgetTunnel(t)
+		return
+	}
 	if t == nil && !m.again {
 		t = sh.makeTunnel(m)
 	}
@@ -94,6 +103,9 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 		accept: acceptKey{m.listener, m.peer.source, m.peerID},
 		t:      l2tp.NewTunnel(l2tp.RoleLNS, m.id, &p.tunnel),
 	}
+	if m.datagram != nil {
+		t.sccrq = digest(m.datagram)
+	}
 	t.calls.init()
 	t.timer.who = t
 	sh.traceTunnel(t)
@@ -104,6 +116,13 @@ func (sh *shard) makeTunnel(m newTunnel) *tunnel {
 		sh.noteSA(t, "the tunnel runs in an SA", m.peer.sa)
 	}
 	return t
+}
+
+// digest tells one SCCRQ from another: a retransmission has the same octets.
+func digest(datagram []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(datagram)
+	return h.Sum64()
 }
 
 // datagram handles one datagram that belongs to this shard.
