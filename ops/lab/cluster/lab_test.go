@@ -82,6 +82,7 @@ type lab struct {
 	tunnels, each int
 	lns           []netip.Addr
 	rate          string
+	more          []string // arguments of lacsim
 }
 
 func (l *lab) sessions() int { return l.tunnels * l.each }
@@ -326,10 +327,11 @@ func (l *lab) dial() {
 	must(l.t, err)
 	defer r.Close()
 	l.stdin = w
-	l.lacs, err = proc.Start(l.dir, "lacsim", r, "ip", "netns", "exec", "lac", filepath.Join(bin, "lacsim"), "run",
+	args := []string{"ip", "netns", "exec", "lac", filepath.Join(bin, "lacsim"), "run",
 		"--lns", strings.Trim(strings.ReplaceAll(fmt.Sprint(l.lns), " ", ","), "[]"), "--lacs", fmt.Sprint(l.tunnels), "--sessions", fmt.Sprint(l.each),
 		"--password", password, "--hello", "5s", "--traffic", "ping", "--packets", "0", "--packet-rate", l.rate, "--wait", answerTime.String(), "--setup-timeout", "2m", "--stay", "--stdin", "-q",
-		"--json", filepath.Join(l.dir, "report.json"))
+		"--json", filepath.Join(l.dir, "report.json")}
+	l.lacs, err = proc.Start(l.dir, "lacsim", r, append(args, l.more...)...)
 	must(l.t, err)
 	must(l.t, proc.Await(4*time.Minute, 100*time.Millisecond, l.lacs, func() error {
 		if n := len(l.all("a", "b")); n != l.sessions() {
