@@ -213,7 +213,12 @@ func (e *Engine) event(now time.Duration, t *Tunnel, ev *l2tp.Event) {
 			e.responded(now, t, &ev.Message)
 			return
 		}
-		if c := t.call(ev.SessionID); c != nil {
+		c := t.call(ev.SessionID)
+		if ev.SessionID == 0 && ev.Message.Type == l2tp.MessageCDN {
+			// The LNS does not know our id of the call: its own says which (RFC 2661 section 4.4.4).
+			c = t.byPeer(ev.Message.AssignedSessionID)
+		}
+		if c != nil {
 			e.callMessage(now, c, &ev.Message)
 		}
 	case l2tp.EventBadMessage:

@@ -135,6 +135,16 @@ func (t *Tunnel) call(id uint16) *Call {
 	return nil
 }
 
+// byPeer is the call that the LNS gave an id, nil where there is none.
+func (t *Tunnel) byPeer(id uint16) *Call {
+	for _, c := range t.calls {
+		if c != nil && id != 0 && c.l2tp.PeerID() == id {
+			return c
+		}
+	}
+	return nil
+}
+
 // Up says whether calls may be placed.
 func (t *Tunnel) Up() bool { return t.l2tp.State() == l2tp.TunnelEstablished }
 

@@ -29,7 +29,7 @@ func (s *Server) StopTunnel(local netip.AddrPort, id uint16, reason string) erro
 	var found atomic.Bool
 	s.each(func(sh *shard) {
 		for _, t := range sh.tunnels {
-			if t.facts.id == id && t.facts.local == local && !t.down && t.recovers == nil {
+			if t.facts.id == id && t.facts.local == local && !t.down && t.recovers == nil && !sh.isShut(t.facts.listener) {
 				found.Store(true)
 				t.endSA = true
 				sh.tunnelStep(t, func(fx *l2tp.Effects) {
@@ -59,7 +59,7 @@ func (s *Server) Disconnect(sel Selector, cause aaa.TerminateCause, detail strin
 	s.each(func(sh *shard) {
 		var list []*session
 		for _, x := range sh.sessions {
-			if x.state != stateClosing && sh.selects(sel, x) {
+			if x.state != stateClosing && !sh.isShut(x.key.Listener) && sh.selects(sel, x) {
 				list = append(list, x)
 			}
 		}

@@ -89,6 +89,7 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 		// A CDN for a call that we ended ourselves crosses ours: quite normal.
 		if e.Message.Type != l2tp.MessageCDN {
 			sh.complain(dropNoSession, "dropped a message for no session", "tunnel", t.facts.id, "session", id, "type", e.Message.Type)
+			sh.clearStray(t, id)
 		}
 		return
 	}
@@ -247,6 +248,7 @@ func (m callGone) deliver(sh *shard) {
 		return
 	}
 	t.calls.remove(m.id)
+	t.strays.settle(m.id)
 	switch {
 	case t.down || ref.cleared:
 	case m.cdn == nil:

@@ -42,6 +42,10 @@ type Config struct {
 	// address live here: Start leaves the journal alone, and RecoverKept, Recover and Detach
 	// are called for one address after the other.
 	Elsewhere bool
+	// Fence, where set, is that of the plane's listeners. While one is shut nothing is done
+	// with what is on it: its timers wait, nothing is accounted and nobody is disconnected, since
+	// another node may have it all by then.
+	Fence *dataplane.Fence
 	// LACs are the profiles to begin with.
 	LACs []LACProfile
 	// Subscriber is what every subscriber gets where its grant says nothing else.

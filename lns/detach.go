@@ -57,8 +57,11 @@ func (sh *shard) detachSessions(listener uint16) (last []sessiondb.Change, keys 
 		default:
 			sh.srv.settingUp.Add(-1)
 		}
-		if s.address.IsValid() && s.state != stateClosing {
-			sh.srv.cfg.Addresses.Release(s.address, s.owner)
+		if s.state != stateClosing {
+			if s.address.IsValid() {
+				sh.srv.cfg.Addresses.Release(s.address, s.owner)
+			}
+			sh.srv.prefixes.release(s.routes(), s.owner)
 		}
 		sh.wheel.stop(&s.timer)
 		delete(sh.sessions, k)

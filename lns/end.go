@@ -187,6 +187,9 @@ func (m badCall) deliver(sh *shard) {
 func (sh *shard) shutdown() {
 	sh.closing = true
 	for _, t := range sh.inOrder() {
+		if sh.isShut(t.facts.listener) {
+			continue // they may be another node's
+		}
 		sh.tunnelStep(t, func(fx *l2tp.Effects) {
 			t.t.Stop(sh.now, l2tp.Result{Code: l2tp.StopShutdown, Message: "LNS is being shut down"}, fx)
 		})

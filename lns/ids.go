@@ -12,7 +12,9 @@ type idAllocator struct {
 	limit uint16   // the highest id that may be used
 	freed []uint16 // in the order they were freed, from head on
 	head  int
-	used  int
+	// old of freed are from before a restore: nobody knows when they were freed.
+	old  int
+	used int
 }
 
 // quarantine is how many ids are freed before the first of them comes back
@@ -23,14 +25,15 @@ func newIDAllocator(limit uint16) idAllocator { return idAllocator{fresh: 1, lim
 
 // take gives an id that is not in use, or false when all are.
 func (a *idAllocator) take() (uint16, bool) {
-	waiting := len(a.freed) - a.head
+	// The old ones have rested only when that many others have been freed behind them.
+	waiting := len(a.freed) - max(a.head, a.old)
 	exhausted := a.fresh > a.limit || a.fresh == 0
-	if waiting > quarantine || exhausted && waiting > 0 {
+	if waiting > quarantine || exhausted && len(a.freed) > a.head {
 		id := a.freed[a.head]
 		a.head++
 		if a.head > 1024 && a.head*2 > len(a.freed) {
 			a.freed = append(a.freed[:0], a.freed[a.head:]...)
-			a.head = 0
+			a.head, a.old = 0, max(0, a.old-a.head)
 		}
 		a.used++
 		return id, true
@@ -51,8 +54,8 @@ func (a *idAllocator) release(id uint16) {
 }
 
 // restore marks ids as in use, in an allocator that has given none. Those
-// between them wait in line; fresh ones begin no lower than they did.
-func (a *idAllocator) restore(used []uint16) {
+// between them wait in line; fresh ones begin no lower than they did, nor than fresh.
+func (a *idAllocator) restore(used []uint16, fresh uint16) {
 	slices.Sort(used)
 	a.used = len(used)
 	for _, id := range used {
@@ -63,5 +66,17 @@ func (a *idAllocator) restore(used []uint16) {
 			a.freed = append(a.freed, a.fresh)
 		}
 		a.fresh = id + 1
+	}
+	for ; a.fresh != 0 && a.fresh < fresh; a.fresh++ {
+		a.freed = append(a.freed, a.fresh)
+	}
+	a.old = len(a.freed)
+}
+
+// leap leaves out n fresh ids, if there are so many: another allocator may have given
+// them, and only that one knew.
+func (a *idAllocator) leap(n uint16) {
+	if a.fresh != 0 && a.fresh <= a.limit && a.limit-a.fresh > n {
+		a.fresh += n
 	}
 }

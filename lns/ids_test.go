@@ -68,3 +68,32 @@ func TestTunnelIDsOfEarlierLivesRest(t *testing.T) {
 		}
 	}
 }
+
+// Nobody knows when the ids that lie between restored ones were freed: they come back
+// when quarantine others have been freed since, and at once only when there is no other.
+func TestRestoredIDsRest(t *testing.T) {
+	a := newIDAllocator(2000)
+	a.restore([]uint16{400, 990}, 1001)
+	a.leap(100)
+	first, _ := a.take()
+	if first != 1101 {
+		t.Errorf("the first id after a leap is %d, want 1101", first)
+	}
+	a.release(first)
+	for i := range quarantine {
+		id, ok := a.take()
+		if !ok || id < 1102 {
+			t.Fatalf("take %d gives %d, %v", i, id, ok)
+		}
+		a.release(id)
+	}
+	if id, _ := a.take(); id != 1 {
+		t.Errorf("after %d others were freed, %d comes back first, want 1", quarantine, id)
+	}
+	b := newIDAllocator(10)
+	b.restore([]uint16{10}, 0)
+	b.leap(100)
+	if id, ok := b.take(); !ok || id != 1 {
+		t.Errorf("with no fresh id left: %d, %v", id, ok)
+	}
+}

@@ -58,7 +58,7 @@ func (t *tunnel) record(node string) *sessiondb.Tunnel {
 	return &sessiondb.Tunnel{
 		Key: f.key(), Node: node, Peer: at.AddrPort, PeerID: f.peerID, PeerName: f.peerName,
 		Profile: f.profile.Name, PeerWindow: s.PeerWindow, Ns: s.Ns, Nr: s.Nr, Since: t.since,
-		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down}.append(nil),
+		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down, fresh: t.calls.ids.fresh}.append(nil),
 	}
 }
 

@@ -215,6 +215,7 @@ const (
 	tagRecoveryTime
 	tagBehind
 	tagLast
+	tagFresh
 )
 
 // The bits of tagFailover.
@@ -234,6 +235,8 @@ type keptTunnel struct {
 	// the LAC has seen, last that nothing came after them: the node has given the tunnel away.
 	failover     l2tp.Failover
 	behind, last bool
+	// fresh is the lowest session id that was never given; 0 where a version did not keep it.
+	fresh uint16
 }
 
 func (t keptTunnel) append(b []byte) []byte {
@@ -250,6 +253,7 @@ func (t keptTunnel) append(b []byte) []byte {
 		b = appendTime(appendNumber(b, tagFailover, bits), tagRecoveryTime, f.RecoveryTime)
 	}
 	b = appendFlag(appendFlag(b, tagBehind, t.behind), tagLast, t.last)
+	b = appendNumber(b, tagFresh, uint64(t.fresh))
 	if t.sa == nil {
 		return b
 	}
@@ -275,6 +279,8 @@ func parseKeptTunnel(b []byte) (t keptTunnel, err error) {
 			t.behind = f.flag()
 		case tagLast:
 			t.last = f.flag()
+		case tagFresh:
+			t.fresh = uint16(f.number(math.MaxUint16))
 		case tagSA:
 			t.sa = new(SA)
 			if json.Unmarshal(f.octets(), t.sa) != nil {

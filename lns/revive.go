@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/netip"
 	"slices"
@@ -42,6 +43,7 @@ type reviver struct {
 type revivedTunnel struct {
 	*tunnel
 	saved l2tp.SavedTunnel
+	fresh uint16
 	// held are the calls that the LAC holds, by our session id; up of them have a session.
 	held map[uint16]heldCall
 	up   int
@@ -151,7 +153,7 @@ func (r *reviver) readTunnel(rec *sessiondb.Tunnel) error {
 	t.calls.init()
 	t.timer.who = t
 	v := &revivedTunnel{
-		tunnel: t, held: map[uint16]heldCall{},
+		tunnel: t, held: map[uint16]heldCall{}, fresh: kept.fresh,
 		saved: l2tp.SavedTunnel{
 			PeerID: rec.PeerID, PeerWindow: rec.PeerWindow, Ns: rec.Ns, Una: kept.una, Nr: rec.Nr,
 			PeerName: rec.PeerName, PeerVendor: kept.vendor, Failover: kept.failover, Behind: r.adopt || kept.behind,
@@ -364,6 +366,23 @@ func (r *reviver) revive() {
 	}
 }
 
+// The cluster's store does not know the ids that another node has given last, and a LAC may
+// still use them. So many are left out, from once to twice that: how many is drawn, since
+// a node before may have leapt from the same place without getting to write anything.
+const (
+	callLeap   = 2048
+	tunnelLeap = 128
+)
+
+// leap draws how many ids to leave out.
+func (s *Server) leap(least uint16) uint16 {
+	var b [2]byte
+	if _, err := io.ReadFull(s.cfg.Rand, b[:]); err != nil {
+		return least
+	}
+	return least + (uint16(b[0])<<8|uint16(b[1]))%least
+}
+
 // probeWithin is the time in which every revived tunnel asks its LAC whether it is there.
 const probeWithin = time.Second
 
@@ -378,7 +397,10 @@ func (r *reviver) accepted(a *acceptor) {
 	}
 	for i, ids := range used {
 		if len(ids) > 0 {
-			a.ids[i].restore(ids)
+			a.ids[i].restore(ids, 0)
+			if r.adopt {
+				a.ids[i].leap(r.srv.leap(tunnelLeap))
+			}
 		}
 	}
 }
@@ -396,7 +418,12 @@ func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool)
 			sh.keepCall(t, id, c.peerID)
 		}
 	}
-	t.calls.ids.restore(ids)
+	t.calls.ids.restore(ids, v.fresh)
+	if adopt {
+		t.calls.ids.leap(sh.srv.leap(callLeap))
+		t.strays = &strays{limit: t.calls.ids.fresh}
+		sh.srv.adopted.Store(true)
+	}
 	sh.traceTunnel(t)
 	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("goes on after a restart, with %s", plural(v.up, "session")))
 	sh.failedOver(v, probe)

@@ -197,6 +197,9 @@ func (l *rigLAC) event(e *l2tp.Event) {
 			break
 		}
 		c := l.calls[e.SessionID]
+		if e.SessionID == 0 && e.Message.Type == l2tp.MessageCDN {
+			c = l.byPeer(e.Message.AssignedSessionID)
+		}
 		if c == nil {
 			break
 		}
@@ -230,6 +233,16 @@ func (l *rigLAC) event(e *l2tp.Event) {
 	if l.noticed != nil {
 		l.noticed(e)
 	}
+}
+
+// byPeer finds a call by the LNS's id.
+func (l *rigLAC) byPeer(id uint16) *rigCall {
+	for _, c := range l.order {
+		if id != 0 && c.call.PeerID() == id && c.cdn == nil {
+			return c
+		}
+	}
+	return nil
 }
 
 func (c *rigCall) notice() {

@@ -59,6 +59,9 @@ type Server struct {
 
 	// inline, where a test steps the shards itself, does what each does, at once.
 	inline func(func(*shard))
+
+	// adopted says that tunnels of another node have come.
+	adopted atomic.Bool
 }
 
 // New makes a server. Nothing runs before Start.

@@ -195,6 +195,7 @@ func (sh *shard) data(listener uint16, peer source, h l2tp.Header, frame []byte)
 	if s == nil {
 		sh.stats.drop(dropNoSession) // quite normal for a moment after a session's end
 		sh.log.Debug("dropped data for no session", "lac", peer, "tunnel", h.TunnelID, "session", h.SessionID)
+		sh.stray(listener, peer, h)
 		return
 	}
 	if !sh.fromPeer(s.facts, peer) {

@@ -53,6 +53,11 @@ type shard struct {
 	retryAt time.Duration
 
 	held holding
+	// strays counts data messages for no session until strayAt; see stray.go.
+	strays  int
+	strayAt time.Duration
+	// shut says which listeners must not be served in this step; nil outside of a cluster.
+	shut []bool
 
 	// Messages to this same shard, delivered before the step ends.
 	local []message
@@ -83,6 +88,9 @@ func newShard(srv *Server, idx int) *shard {
 		traces:   newTraces(srv.cfg.Trace, srv.cfg.Plane.Shards()),
 	}
 	sh.wheel.init(srv.clock.Mono())
+	if srv.cfg.Fence != nil {
+		sh.shut = make([]bool, len(srv.listeners))
+	}
 	if idx == 0 {
 		sh.accept = newAcceptor(len(srv.listeners), srv.epoch)
 	}
@@ -110,8 +118,13 @@ func (sh *shard) run(ctx context.Context) {
 // step does all the work of one batch and of the timers due by now.
 func (sh *shard) step(now time.Duration, b *batch) {
 	sh.now = now
+	sh.lookAtFence()
 	for i := range b.grams {
 		g := &b.grams[i]
+		if sh.isShut(g.listener) {
+			sh.stats.drop(dropFenced)
+			continue
+		}
 		sh.datagram(g.listener, g.peer, b.arena[g.from:g.to:g.to])
 	}
 	for _, m := range b.msgs {
@@ -122,6 +135,19 @@ func (sh *shard) step(now time.Duration, b *batch) {
 	sh.releaseLate()
 	sh.flush()
 }
+
+// lookAtFence notes which listeners may be served.
+func (sh *shard) lookAtFence() {
+	if sh.shut != nil {
+		sh.srv.cfg.Fence.Closed(sh.shut)
+	}
+}
+
+// isShut says whether nothing may be done with what is on a listener.
+func (sh *shard) isShut(listener uint16) bool { return sh.shut != nil && sh.shut[listener] }
+
+// shutRetry is when a timer that was due on a shut listener is looked at again.
+const shutRetry = 250 * time.Millisecond
 
 // settle delivers what the shard has sent to itself until nothing is left.
 func (sh *shard) settle() {

@@ -61,7 +61,11 @@ func (a accountant) Account(u aaa.Usage, done func(error)) {
 	case radiusDead:
 		delay, lost = 5*time.Second, true
 	}
-	if !lost {
+	switch {
+	case lost:
+	case w.cluster != nil:
+		w.cluster.books.receive(w.simHost, &u)
+	default:
 		a.b.receive(&u)
 	}
 	w.after(delay, func() {

@@ -131,6 +131,9 @@ func (c *checker) ids(sh *shard) {
 // their end sends to it still. Tunnels that live on have theirs from the beginning of this life.
 func (c *checker) rested(id tunnelID) {
 	w, n := c.l.w, c.l.number
+	if w.cluster != nil {
+		return // a tunnel comes from another node with its id
+	}
 	if was, ok := w.tunnelIDs[id]; ok && c.begun && was < n && n-was <= restLives {
 		w.fail("ids rest", "tunnel id %v is used again in life %d, and was used in life %d", id, n, was)
 	}
@@ -150,7 +153,7 @@ func (w *world) patience() time.Duration {
 func (c *checker) repeats(t *tunnel) {
 	w := c.l.w
 	s := w.net.streams[streamKey{c.l.number, t.facts.listener, t.facts.id}]
-	if s == nil || s.blind || s.una == s.high || t.t.Unacked() == 0 || w.net.corrupted || w.store.failed {
+	if s == nil || w.cluster != nil || s.blind || s.una == s.high || t.t.Unacked() == 0 || w.net.corrupted || w.store.failed {
 		return
 	}
 	if d := w.now - s.sentAt; d > w.patience() {
@@ -173,7 +176,7 @@ func (c *checker) sessionIDs(sh *shard) {
 				w.fail("ids rest", "session id %v is used again after %d others", key, n)
 			}
 		}
-		if old := w.seen[s.who.AcctSessionID]; old != nil && old != s {
+		if old := w.seen[s.who.AcctSessionID]; old != nil && old != s && w.cluster == nil {
 			w.fail("Acct-Session-Id is unique", "%s is session %v in life %d and was %v before", s.who.AcctSessionID, key, c.l.number, old.key)
 		}
 		w.seen[s.who.AcctSessionID] = s
@@ -358,7 +361,7 @@ func (c *checker) totals() {
 			}
 		}
 	}
-	if n, m := len(c.l.w.store.sessions), len(c.l.w.store.tunnels); n != sessions || m != tunnels {
+	if n, m := c.l.w.store.counts(); n != sessions || m != tunnels {
 		c.l.w.fail("journal equals memory", "%d sessions and %d tunnels are up; the journal has %d and %d", sessions, tunnels, n, m)
 	}
 	if n := len(c.l.plane.sessions); n != sessions {
@@ -422,6 +425,9 @@ func (c *checker) addresses() {
 				w.fail("one session for an address", "%v is %s's, number %d; the pool says %d, %v", s.address, s.who.User, s.owner, owner, ok)
 			}
 		}
+	}
+	if c.l.clusterLife != nil {
+		held += c.l.withheld.Len()
 	}
 	if n := c.l.pools.Usage()[0].Used + c.l.pools.Fixed(); n != held {
 		w.fail("nothing is left", "%d addresses are held, %d in the pools", held, n)

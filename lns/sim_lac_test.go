@@ -209,6 +209,9 @@ func (t *simTunnel) event(e *l2tp.Event) {
 		t.lose(slices.Clone(t.order))
 	case l2tp.EventMessage:
 		t.asked(e)
+		if w.cluster != nil {
+			return // what a node that is no more has said is known only as far as the database knows it
+		}
 		if w.net.corrupted || w.store.failed && w.lives > 1 {
 			return // lnsd may have died with numbers that its failing journal had refused
 		}

@@ -33,6 +33,7 @@ type life struct {
 	dieIn   int
 	stopped bool // by SIGTERM
 	check   checker
+	*clusterLife
 }
 
 // killed is what a process dies of.
@@ -163,6 +164,10 @@ func (l *life) die(down time.Duration) {
 		_ = l.plane.Close()
 	}
 	w.store.stall, w.store.dead = 0, true
+	if w.cluster != nil {
+		w.cluster.died(l, down)
+		return
+	}
 	w.after(down, w.start)
 }
 
@@ -210,6 +215,7 @@ func (l *life) step(i int) {
 func (l *life) inline(f func(*shard)) {
 	for _, sh := range l.srv.shards {
 		sh.now = l.w.now
+		sh.lookAtFence()
 		f(sh)
 		sh.settle()
 		sh.flush()
@@ -222,7 +228,12 @@ func (l *life) after(sh *shard) {
 	if l.w.store.stall > 0 {
 		l.busy[sh.idx] = l.w.now + l.w.upTo(l.w.store.stall)
 	}
-	l.check.step(sh)
+	if l.clusterLife == nil {
+		l.check.step(sh)
+	} else if !l.taking {
+		l.check.step(sh)
+		l.w.cluster.step(l, sh)
+	}
 	if len(sh.unkept) > 0 {
 		l.plan(sh.idx, max(sh.retryAt, l.busy[sh.idx]))
 	}

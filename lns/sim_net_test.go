@@ -125,14 +125,24 @@ func (n *simNet) fromLNS(d dataplane.Datagram) {
 	w.tell("LNS > LAC %d: %s", i, describe(d.B))
 	if h, payload, err := l2tp.ParseHeader(d.B); err != nil {
 		w.fail("well-formed", "the LNS sends %x: %v", d.B, err)
-	} else if h.Control && len(payload) > 0 {
+	} else if h.Control && len(payload) > 0 && w.cluster == nil {
 		if id, ok := n.speaker(&d, &h); ok {
 			n.stream(streamKey{w.lives, d.Listener, id}).send(w, h, payload, w.plan.lacWindow, "the LNS")
 		}
 	}
 	if !lac.weather.down {
-		n.carry(&lac.weather, d.B, func(b []byte) { lac.receive(d.Listener, d.Peer, b) })
+		w.on(w.outside(), func() {
+			n.carry(&lac.weather, d.B, func(b []byte) { lac.receive(d.Listener, d.Peer, b) })
+		})
 	}
+}
+
+// outside is where the LACs are.
+func (w *world) outside() *simHost {
+	if w.cluster != nil {
+		return w.cluster.outside
+	}
+	return w.simHost
 }
 
 // speaker is the tunnel of the LNS that sends a control message to a LAC's tunnel. Where the LAC has
@@ -174,6 +184,10 @@ func (n *simNet) fromLAC(lac *simLAC, listener uint16, from netip.AddrPort, b []
 		return
 	}
 	n.carry(&lac.weather, b, func(b []byte) {
+		if n.w.cluster != nil {
+			n.w.cluster.arrive(listener, from, b)
+			return
+		}
 		l := n.w.life
 		if l == nil {
 			return

@@ -44,6 +44,7 @@ type plan struct {
 	chaos                      time.Duration
 	actions                    []action
 	ending                     ending
+	cluster                    *clusterPlan // nil for one node
 }
 
 // contract is what a subscriber's provider has agreed with it.
@@ -201,6 +202,9 @@ func (p *plan) String() string {
 	fmt.Fprintf(&b, "  proxied %.2f by %s, MRU %d, guests %.2f, impatient %.2f, asynchronous %v, speeds %v, methods %v, floating %v, data numbered %s, reordered %d for %v\n",
 		p.proxied, p.profile.Proxy, p.profile.MRU, p.guests, p.impatient, p.async, p.speeds, p.profile.Auth, p.profile.FloatPeer, p.profile.Sequencing, p.profile.ReorderPackets, p.profile.ReorderTime)
 	fmt.Fprintf(&b, "  weather %+v, accounting loses %.2f, keeps %d, sends %d\n", p.weather, p.acctLoss, p.memoryRecords, p.concurrency)
+	if c := p.cluster; c != nil {
+		fmt.Fprintf(&b, "  a cluster of %d, lease %v, durability cluster %v, then %v\n", c.nodes, c.lease, c.confirm, c.acts)
+	}
 	for i := range p.actions {
 		if a := &p.actions[i]; !a.skip {
 			fmt.Fprintf(&b, "  event %2d at %7.3fs: %s\n", a.index, a.at.Seconds(), a.text)

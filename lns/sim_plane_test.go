@@ -50,7 +50,7 @@ func newSimPlane(w *world, l *life) *simPlane {
 }
 
 // simListeners are the LNS's addresses.
-var simListeners = []netip.AddrPort{lnsAddress, netip.MustParseAddrPort("192.0.2.2:1701")}
+var simListeners = []netip.AddrPort{lnsAddress, netip.MustParseAddrPort("192.0.2.2:1701"), netip.MustParseAddrPort("192.0.2.3:1701")}
 
 // Listeners implements dataplane.Plane, as do the other methods that it has.
 func (p *simPlane) Listeners() []netip.AddrPort { return simListeners[:p.w.plan.listeners] }
@@ -136,14 +136,35 @@ func (p *simPlane) Send(shard int, batch []dataplane.Datagram) {
 		p.l.check.committed(sh)
 		p.l.check.looked = true
 	}
-	for _, d := range batch {
-		p.l.effect()
-		p.w.net.fromLNS(d)
+	if p.w.cluster != nil {
+		p.w.cluster.confirmed(p.l, p.l.srv.shards[shard])
 	}
+	for _, d := range batch {
+		if p.passes(d.Listener) {
+			p.l.effect()
+			p.leaves(d)
+		}
+	}
+}
+
+// passes says whether the fence lets a listener's datagrams through, where there is one.
+func (p *simPlane) passes(listener uint16) bool {
+	return p.l.clusterLife == nil || p.l.open(listener)
+}
+
+// leaves takes what leaves the host.
+func (p *simPlane) leaves(d dataplane.Datagram) {
+	if p.w.cluster != nil && !p.w.cluster.answers(p.l, d.Listener) {
+		return
+	}
+	p.w.net.fromLNS(d)
 }
 
 // inject takes a datagram from a LAC: packets of subscribers go to the core, the rest to the shards.
 func (p *simPlane) inject(listener uint16, peer netip.AddrPort, b []byte) {
+	if !p.passes(listener) {
+		return
+	}
 	p.real.Inject(listener, peer, b)
 	p.passed()
 	if p.w.plan.profile.ReorderPackets > 0 {
@@ -202,7 +223,7 @@ func (p *simPlane) download(to netip.Addr, n int) bool {
 		network, _ := to.Prefix(29)
 		x = p.byNetwork[network]
 	}
-	if x == nil {
+	if x == nil || !p.passes(x.Listener) {
 		return false
 	}
 	b := make([]byte, sequenceHeader, sequenceHeader+4+n)
@@ -211,6 +232,6 @@ func (p *simPlane) download(to netip.Addr, n int) bool {
 	b = putDataHeader(b, x.PeerTunnel, x.PeerSession, x.Sequence)
 	x.out.OutPackets++
 	x.out.OutOctets += uint64(n)
-	p.w.net.fromLNS(dataplane.Datagram{Listener: x.Listener, Peer: x.Peer, B: b})
+	p.leaves(dataplane.Datagram{Listener: x.Listener, Peer: x.Peer, B: b})
 	return true
 }

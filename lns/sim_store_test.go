@@ -124,7 +124,11 @@ func (s *simStore) account(e *sessiondb.Entry) {
 	if err != nil || u.Seq != e.Seq || u.Identity.AcctSessionID != e.Session {
 		s.w.fail("journal takes it", "record %d of %s: %+v, %v", e.Seq, e.Session, u, err)
 	}
-	s.w.books.journaled(&u)
+	if s.w.cluster != nil {
+		s.w.cluster.books.journaled(s.w.simHost, &u)
+	} else {
+		s.w.books.journaled(&u)
+	}
 	if u.Kind == aaa.UsageStop {
 		s.stops[e.Session] = u.Cause
 	}
@@ -134,6 +138,9 @@ func (s *simStore) account(e *sessiondb.Entry) {
 // both give one cause.
 func (s *simStore) ended(c *sessiondb.Change, batch []sessiondb.Change) {
 	id := c.Session.AcctSessionID
+	if s.w.cluster != nil && c.End.Cause == "moved to another node" {
+		return
+	}
 	for i := range batch {
 		if e := batch[i].Entry; batch[i].Op == sessiondb.PutEntry && e.Session == id {
 			u, _ := aaa.ParseUsage(e.Payload)
@@ -148,7 +155,7 @@ func (s *simStore) ended(c *sessiondb.Change, batch []sessiondb.Change) {
 
 // ended notes why a session ended, for good.
 func (w *world) ended(id, cause string, acct aaa.TerminateCause) {
-	if was, ok := w.causes[id]; ok {
+	if was, ok := w.causes[id]; ok && w.cluster == nil {
 		w.fail("one cause", "session %s ended by %s and again by %s", id, was, cause)
 	}
 	w.causes[id] = cause
@@ -186,4 +193,22 @@ func (s *simStore) Entries(ctx context.Context) iter.Seq2[sessiondb.Entry, error
 // Objects: see Tunnels.
 func (s *simStore) Objects(ctx context.Context, kind string) iter.Seq2[sessiondb.Object, error] {
 	return s.m.Objects(ctx, kind)
+}
+
+// counts counts the sessions and tunnels that lnsd should have.
+func (s *simStore) counts() (sessions, tunnels int) {
+	if s.w.cluster == nil {
+		return len(s.sessions), len(s.tunnels)
+	}
+	for k := range s.sessions {
+		if s.w.life.has(k.Tunnel.Local) {
+			sessions++
+		}
+	}
+	for k := range s.tunnels {
+		if s.w.life.has(k.Local) {
+			tunnels++
+		}
+	}
+	return sessions, tunnels
 }

@@ -21,15 +21,24 @@ var (
 	simFresh  = flag.Duration("fresh", 2*time.Second, "how long TestSimulation goes on with seeds nobody has run before")
 )
 
+// simulation is one of the simulators: of a node, or of a cluster.
+type simulation struct {
+	test     string
+	plan     func(seed uint64) *plan
+	simulate func(*plan) (*violation, *world)
+}
+
+var oneNode = simulation{"TestSimulation", newPlan, simulate}
+
 // TestSimulation runs plans of fixed seeds, then of fresh ones for a while.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
-		replay(t, *simSeed)
+		oneNode.replay(t, *simSeed)
 		return
 	}
 	began, bad := time.Now(), 0
 	for seed := *simFirst; seed < *simFirst+*simSeeds; seed++ {
-		if !survives(t, seed) {
+		if !oneNode.survives(t, seed) {
 			if bad++; !*simAll {
 				return
 			}
@@ -40,7 +49,7 @@ func TestSimulation(t *testing.T) {
 	}
 	n, end := 0, time.Now().Add(*simFresh)
 	for seed := rand.Uint64N(1 << 48); time.Now().Before(end); seed++ {
-		if !survives(t, seed) {
+		if !oneNode.survives(t, seed) {
 			if bad++; !*simAll {
 				return
 			}
@@ -54,9 +63,9 @@ func TestSimulation(t *testing.T) {
 }
 
 // survives runs one seed. A failure is told with the least of the plan's events that still make it.
-func survives(t *testing.T, seed uint64) bool {
+func (s simulation) survives(t *testing.T, seed uint64) bool {
 	t.Helper()
-	v, _ := simulate(newPlan(seed))
+	v, _ := s.simulate(s.plan(seed))
 	if v == nil {
 		return true
 	}
@@ -64,17 +73,17 @@ func survives(t *testing.T, seed uint64) bool {
 		t.Errorf("seed %d: %.300v", seed, v)
 		return false
 	}
-	p, v := shrink(seed, v, *simShrink)
-	t.Errorf("%v\n%v\nagain: go test ./lns -run TestSimulation -v -seed %d -keep %s", v, p, seed, p.kept())
+	p, v := s.shrink(seed, v, *simShrink)
+	t.Errorf("%v\n%v\nagain: go test ./lns -run '^%s$' -v -seed %d -keep %s", v, p, s.test, seed, p.kept())
 	return false
 }
 
 // replay runs one seed and tells all.
-func replay(t *testing.T, seed uint64) {
-	p := newPlan(seed)
+func (s simulation) replay(t *testing.T, seed uint64) {
+	p := s.plan(seed)
 	p.verbose = true
 	p.keep(*simKeep)
-	v, w := simulate(p)
+	v, w := s.simulate(p)
 	t.Logf("%v\n%s", p, strings.Join(w.history.last(), "\n"))
 	if v != nil {
 		t.Error(v)
@@ -82,18 +91,18 @@ func replay(t *testing.T, seed uint64) {
 }
 
 // shrink takes events out of a plan for as long as the same invariant is violated.
-func shrink(seed uint64, v *violation, patience time.Duration) (*plan, *violation) {
-	best, end := newPlan(seed), time.Now().Add(patience)
+func (s simulation) shrink(seed uint64, v *violation, patience time.Duration) (*plan, *violation) {
+	best, end := s.plan(seed), time.Now().Add(patience)
 	for again := true; again; {
 		again = false
 		for i := range best.actions {
 			if best.actions[i].skip || time.Now().After(end) {
 				continue
 			}
-			p := newPlan(seed)
+			p := s.plan(seed)
 			p.keep(best.kept())
 			p.actions[i].skip = true
-			if u, _ := simulate(p); u != nil && u.invariant == v.invariant {
+			if u, _ := s.simulate(p); u != nil && u.invariant == v.invariant {
 				best, v, again = p, u, true
 			}
 		}

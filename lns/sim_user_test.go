@@ -261,7 +261,7 @@ func (u *simUser) surf(c *rigCall) {
 		c.effects(&fx)
 	}
 	u.at.touched()
-	if l := u.w.life; l != nil && u.at != nil {
+	if l := u.lns(); l != nil && u.at != nil {
 		l.plane.download(c.client.Address(), 60+u.rnd.IntN(1000))
 		if s := u.session(); s != nil && len(s.routes()) > 0 {
 			l.plane.download(s.routes()[0].Addr().Next(), 60+u.rnd.IntN(100))
@@ -285,10 +285,24 @@ func (u *simUser) numbered(p []byte) []byte {
 	return p
 }
 
+// lns is the life of lnsd that has the user's tunnel, nil where there is none.
+func (u *simUser) lns() *life {
+	w := u.w
+	switch {
+	case w.cluster != nil:
+		if u.at != nil {
+			return w.cluster.serving(u.at.listener)
+		}
+	case w.life != nil && u.at != nil && u.at.life == w.life.number:
+		return w.life
+	}
+	return nil
+}
+
 // session is the LNS's side of a user's call, nil where there is none.
 func (u *simUser) session() *session {
-	l := u.w.life
-	if l == nil || u.call == nil || u.at == nil || u.at.rigLAC == nil || u.at.life != l.number {
+	l := u.lns()
+	if l == nil || u.call == nil || u.at == nil || u.at.rigLAC == nil {
 		return nil
 	}
 	at, n := tunnelID{u.at.listener, u.at.rigLAC.t.PeerID()}, len(l.srv.shards)
@@ -305,7 +319,7 @@ func (u *simUser) session() *session {
 
 // works says whether a user is online and what it sends and gets is counted for it.
 func (u *simUser) works() bool {
-	s, l := u.session(), u.w.life
+	s, l := u.session(), u.lns()
 	if !u.online || s == nil || s.state != stateUp || !u.call.up || s.address != u.call.client.Address() {
 		return false
 	}

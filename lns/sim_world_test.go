@@ -43,14 +43,14 @@ type world struct {
 	queue eventQueue
 	last  uint64 // numbers events
 
-	life   *life // nil while lnsd is dead
-	lives  int
-	store  *simStore
-	radius *simRADIUS
-	books  *books
-	net    *simNet
-	lacs   []*simLAC
-	users  []*simUser // by their numbers
+	// simHost is the host that things happen on at the moment; there is only one but in a cluster.
+	*simHost
+	cluster *simCluster // nil outside of a cluster
+	radius  *simRADIUS
+	books   *books
+	net     *simNet
+	lacs    []*simLAC
+	users   []*simUser // by their numbers
 	// subscriber is how all users' modems are configured.
 	subscriber *subscriber.Config
 	calm       bool // the chaos is over: nothing is broken any more
@@ -60,7 +60,16 @@ type world struct {
 	// tunnelIDs says in which life each was used last.
 	tunnelIDs map[tunnelID]int
 	history   history
+	cur       *proc // the coroutine that runs
 	events    int
+}
+
+// simHost is a machine that lnsd runs on.
+type simHost struct {
+	life  *life // nil while lnsd is dead
+	lives int
+	store *simStore
+	*clusterHost
 }
 
 // maxEvents is far more than any plan makes.
@@ -68,9 +77,10 @@ const maxEvents = 20_000_000
 
 // event is something that happens at a time; of those at one time, the first planned comes first.
 type event struct {
-	at time.Duration
-	n  uint64
-	do func()
+	at   time.Duration
+	n    uint64
+	do   func()
+	host *simHost
 }
 
 type eventQueue []event
@@ -125,7 +135,7 @@ func simulate(p *plan) (v *violation, w *world) {
 
 func newWorld(p *plan) *world {
 	w := &world{
-		plan: p, rnd: rand.New(rand.NewPCG(p.seed, 1)),
+		plan: p, rnd: rand.New(rand.NewPCG(p.seed, 1)), simHost: &simHost{},
 		seen: map[string]*session{}, causes: map[string]string{}, tunnelIDs: map[tunnelID]int{},
 	}
 	modems := subscriber.DefaultConfig()
@@ -140,7 +150,7 @@ func (w *world) after(d time.Duration, f func()) { w.at(w.now+d, f) }
 
 func (w *world) at(at time.Duration, f func()) {
 	w.last++
-	heap.Push(&w.queue, event{max(at, w.now), w.last, f})
+	heap.Push(&w.queue, event{max(at, w.now), w.last, f, w.simHost})
 }
 
 // run lets time pass until end.
@@ -148,15 +158,40 @@ func (w *world) run(end time.Duration) {
 	for len(w.queue) > 0 && w.queue[0].at <= end {
 		e := heap.Pop(&w.queue).(event)
 		w.now = e.at
-		e.do()
+		w.happen(e)
 		if w.events++; w.events > maxEvents {
 			w.fail("all have an end", "%d events, and no end", w.events)
 		}
-		if w.life != nil {
-			w.life.wake()
-		}
+		w.wake()
 	}
 	w.now = max(w.now, end)
+}
+
+// happen has an event happen on its host.
+func (w *world) happen(e event) {
+	if w.cluster != nil && w.cluster.defers(e) {
+		return
+	}
+	w.simHost = e.host
+	e.do()
+}
+
+// on has f happen on a host.
+func (w *world) on(h *simHost, f func()) {
+	was := w.simHost
+	w.simHost = h
+	f()
+	w.simHost = was
+}
+
+// wake has those who have something to do get to it.
+func (w *world) wake() {
+	switch {
+	case w.cluster != nil:
+		w.cluster.wake()
+	case w.life != nil:
+		w.life.wake()
+	}
 }
 
 // await lets time pass until ok, for d at the most. It looks twice a second.

@@ -63,6 +63,7 @@ const (
 	dropClear
 	dropWrongSA
 	dropDeadSA
+	dropFenced
 	dropReasons
 )
 
@@ -72,6 +73,7 @@ var dropNames = [dropReasons]string{
 	dropNoSession: "no-session", dropBadICRQ: "bad-icrq", dropDuplicateICRQ: "duplicate-icrq",
 	dropBadMessage: "bad-message", dropControl: "control", dropInboxFull: "inbox-full", dropLate: "late",
 	dropClear: "clear", dropWrongSA: "wrong-sa", dropDeadSA: "no-sa",
+	dropFenced: "fenced",
 }
 
 // shardStats are one shard's part of Stats; only the shard touches them.

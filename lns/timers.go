@@ -64,6 +64,10 @@ func (sh *shard) setTimer(s *session) {
 
 // expire does what a session's deadlines ask for.
 func (s *session) expire(sh *shard) {
+	if sh.isShut(s.key.Listener) {
+		sh.wheel.set(&s.timer, sh.now+shutRetry)
+		return
+	}
 	if s.state == stateDialling {
 		sh.end(s, CauseSetupTimeout, s.unconnected())
 		return

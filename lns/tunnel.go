@@ -66,6 +66,8 @@ type tunnel struct {
 	sccrq uint64
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
+	// strays is set where the tunnel comes from another node.
+	strays *strays
 }
 
 // newTunnel brings an SCCRQ from shard 0 to the tunnel's shard.
@@ -195,6 +197,10 @@ func (sh *shard) tunnelStep(t *tunnel, f func(*l2tp.Effects)) {
 }
 
 func (t *tunnel) expire(sh *shard) {
+	if sh.isShut(t.facts.listener) {
+		sh.wheel.set(&t.timer, sh.now+shutRetry)
+		return
+	}
 	switch {
 	case t.recovers != nil && t.recovers.stopAt <= sh.now:
 		sh.stopRecovery(t)

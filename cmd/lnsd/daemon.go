@@ -266,7 +266,7 @@ func (d *daemon) startServer() error {
 	if d.confirms() {
 		cfg.Confirm, cfg.ConfirmWait = d.writer.Confirm, time.Duration(d.set.file.Database.MaxWait)
 	}
-	cfg.Elsewhere = d.set.cluster != nil
+	cfg.Elsewhere, cfg.Fence = d.set.cluster != nil, d.fence
 	d.useIPsec(&cfg)
 	s, err := lns.New(cfg)
 	if err != nil {

@@ -120,6 +120,8 @@ type Runner struct {
 	// failing is the last error of the database, empty when it answers.
 	failing    string
 	superseded bool
+	// seen says that the database has told this life who owns what.
+	seen bool
 }
 
 // place is a service address on this host.
@@ -173,7 +175,8 @@ func newRunner(cfg Config, by *Manual) (*Runner, error) {
 		r.now = by.Now
 	}
 	for i, a := range cfg.Serves {
-		r.places[a] = &place{local: a, listener: i}
+		// The journal may have what was this node's in an earlier life.
+		r.places[a] = &place{local: a, listener: i, stale: true}
 	}
 	kept, err := cfg.Keeper.Load()
 	if err != nil {
@@ -384,6 +387,7 @@ func (r *Runner) renewed(secret []byte, v cluster.View, err error) {
 				r.peers.secret.Store(&secret)
 			}
 		}
+		r.seen = true
 		r.m.Renewed(r.now(), v, &r.fx)
 	}
 }
@@ -588,7 +592,7 @@ func (r *Runner) work(p *place, now time.Duration) {
 		r.host(p, func(context.Context) error { return r.cfg.Host.Forget(p.local) }, func(err error) {
 			p.have, p.stale = err != nil, err != nil
 		})
-	case !p.have && p.stale && !p.want:
+	case !p.have && p.stale && !p.want && r.seen:
 		// Nothing is alive here, but the journal may have what is another's.
 		p.busy = true
 		r.host(p, func(context.Context) error { return r.cfg.Host.Forget(p.local) }, func(err error) { p.stale = err != nil })

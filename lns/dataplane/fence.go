@@ -34,6 +34,22 @@ func NewFence(n int) *Fence {
 	return &Fence{until: make([]atomic.Int64, n), late: make([]atomic.Pointer[Late], n), now: BootTime}
 }
 
+// NewFenceAt makes a fence that goes by another clock, for tests and simulations.
+func NewFenceAt(n int, now func() time.Duration) *Fence {
+	f := NewFence(n)
+	f.now = now
+	return f
+}
+
+// Closed says, of each listener, whether its time is up, in shut, whose length
+// is that of the fence. It looks at the clock once.
+func (f *Fence) Closed(shut []bool) {
+	now := int64(f.now())
+	for i := range shut {
+		shut[i] = f.until[i].Load() <= now
+	}
+}
+
 // Set lets a listener be answered for until a time; one that has passed closes it.
 func (f *Fence) Set(listener int, until time.Duration) { f.until[listener].Store(int64(until)) }
 

@@ -13,19 +13,22 @@ func TestRestoreBehind(t *testing.T) {
 		lns, lac int // messages since the copy
 		behind   bool
 		lives    bool
+		window   uint16
 	}{
-		{"exact", 0, 0, true, true},
-		{"one sent", 1, 0, true, true},
-		{"some sent", 5, 0, true, true},
-		{"one received", 0, 1, true, true},
-		{"some received", 0, 7, true, true},
-		{"both", 9, 9, true, true},
-		{"both, and nobody says so", 9, 9, false, false},
+		{"exact", 0, 0, true, true, 16},
+		{"one sent", 1, 0, true, true, 16},
+		{"some sent", 5, 0, true, true, 16},
+		{"one received", 0, 1, true, true, 16},
+		{"some received", 0, 7, true, true, 16},
+		{"both", 9, 9, true, true, 16},
+		{"more received than the window", 0, 3, true, true, 1},
+		{"many more", 9, 60, true, true, 4},
+		{"both, and nobody says so", 9, 9, false, false, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRestarts(t, 1)
 			r.loss, r.dup, r.jitter = 0, 0, 0
-			r.cfg.Control.Window, r.cfg.Control.MaxRetries = 16, 5
+			r.cfg.Control.Window, r.cfg.Control.MaxRetries = c.window, 5
 			down := false
 			act := r.act
 			r.act = func(end int, e *Event) {

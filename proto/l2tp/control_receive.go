@@ -68,7 +68,11 @@ func (c *Control) keep(now time.Duration, h Header, payload []byte) Verdict {
 		}
 		return VerdictDuplicate
 	}
-	if int(h.Ns-c.nr) >= c.cfg.window() || c.earlyBytes+len(payload) > maxEarlyBytes {
+	window := c.cfg.window()
+	if c.behind.nr {
+		window = max(window, maxBehind) // the peer counts its window from where the original was
+	}
+	if int(h.Ns-c.nr) >= window || c.earlyBytes+len(payload) > maxEarlyBytes {
 		return VerdictBeyond
 	}
 	if c.early == nil {

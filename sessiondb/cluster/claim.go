@@ -81,13 +81,7 @@ func (m *Machine) Claimed(now time.Duration, c Claim, r Result, fx *Effects) {
 	case Won:
 		delete(m.claiming, c.Local)
 		a := Address{Local: c.Local, Owner: m.cfg.Node, Epoch: c.Epoch + 1}
-		for i := range m.view.Addresses {
-			if m.view.Addresses[i].Local == c.Local {
-				m.view.Addresses[i] = a
-			}
-		}
-		m.view.Claims++
-		if m.mine[c.Local] == nil {
+		if m.changeOwner(now, a); m.knows(a) && m.mine[c.Local] == nil {
 			m.own(now, a, fx)
 		}
 		m.save(fx)

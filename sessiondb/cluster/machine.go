@@ -42,6 +42,8 @@ type Machine struct {
 	claiming map[netip.AddrPort]pendingClaim
 	// vacant is since when an address is known to be nobody's.
 	vacant map[netip.AddrPort]time.Duration
+	// changedAt is when this node knew of a transaction of its own that gave an address to somebody.
+	changedAt map[netip.AddrPort]time.Duration
 	// lapsed says that this node had to stop, and may go on only when it knows
 	// that nobody has claimed meanwhile.
 	lapsed   bool
@@ -93,6 +95,7 @@ func New(cfg Config, now time.Duration, saved *Saved) (*Machine, error) {
 		before: map[netip.AddrPort]uint64{},
 		peers:  map[string]*peer{}, mine: map[netip.AddrPort]*owned{}, leaving: map[netip.AddrPort]time.Duration{},
 		claiming: map[netip.AddrPort]pendingClaim{}, vacant: map[netip.AddrPort]time.Duration{},
+		changedAt: map[netip.AddrPort]time.Duration{},
 	}
 	if saved != nil {
 		// What the database said last. It is no lease, but with the promises of
@@ -161,6 +164,7 @@ func (m *Machine) RenewFailed(now time.Duration, fx *Effects) {
 func (m *Machine) Renewed(now time.Duration, v View, fx *Effects) {
 	m.renewing = false
 	m.renewAt = max(m.asked+m.cfg.RenewEvery(), now)
+	m.keepNewer(&v)
 	m.view, m.viewed, m.known = v, m.asked, true
 	m.leased = m.asked + m.cfg.Lease
 	m.settleClaims()
@@ -171,6 +175,42 @@ func (m *Machine) Renewed(now time.Duration, v View, fx *Effects) {
 	m.adopt(now, fx)
 	m.save(fx)
 	m.judge(now, fx)
+}
+
+// keepNewer leaves in a new view what this node knows better: an address that it has
+// claimed or given away while the renewal was on its way. The next one tells the truth.
+func (m *Machine) keepNewer(v *View) {
+	for i := range v.Addresses {
+		a := &v.Addresses[i]
+		at, changed := m.changedAt[a.Local]
+		if !changed || at < m.asked {
+			delete(m.changedAt, a.Local)
+			continue
+		}
+		for _, known := range m.view.Addresses {
+			if known.Local == a.Local && known.Epoch > a.Epoch {
+				*a = known
+				v.Claims = max(v.Claims, m.view.Claims)
+			}
+		}
+	}
+}
+
+// knows tells whether nothing later than a is known of its address.
+func (m *Machine) knows(a Address) bool {
+	return slices.ContainsFunc(m.view.Addresses, func(x Address) bool { return x == a })
+}
+
+// changeOwner notes in the view that a transaction of this node's gave an address to a
+// node, unless a renewal has told so already.
+func (m *Machine) changeOwner(now time.Duration, a Address) {
+	m.changedAt[a.Local] = now
+	for i := range m.view.Addresses {
+		if known := &m.view.Addresses[i]; known.Local == a.Local && known.Epoch < a.Epoch {
+			*known = a
+			m.view.Claims++
+		}
+	}
 }
 
 // save has a view written down whose members or owners are news.
@@ -410,13 +450,10 @@ func (m *Machine) Left(local netip.AddrPort) {
 
 // Moved says that the address is another node's now, and has that one told.
 func (m *Machine) Moved(now time.Duration, local netip.AddrPort, to string, fx *Effects) {
-	m.disown(now, local)
-	for i := range m.view.Addresses {
-		if a := &m.view.Addresses[i]; a.Local == local {
-			a.Owner, a.Epoch = to, a.Epoch+1
-		}
+	if o := m.mine[local]; o != nil { // else a renewal has told already
+		m.disown(now, local)
+		m.changeOwner(now, Address{Local: local, Owner: to, Epoch: o.epoch + 1})
 	}
-	m.view.Claims++
 	m.save(fx)
 	m.tell(now, to, KindNews, fx)
 }

@@ -249,6 +249,44 @@ func (s *sim) heal() {
 	}
 }
 
+// TestLateRenewal has a renewal answered after the address that it tells of was
+// moved away, or claimed: what it says of it is no news any more.
+func TestLateRenewal(t *testing.T) {
+	nodes := []Node{{Name: "a", Member: true, Joined: 2, Seen: 3, Epoch: 1, Beat: 1, Lease: DefaultLease, At: "a", Serves: []netip.AddrPort{x1, x2}},
+		{Name: "b", Member: true, Joined: 3, Seen: 3, Epoch: 1, Beat: 1, Lease: DefaultLease, At: "b", Serves: []netip.AddrPort{x1, x2}}}
+	view := func() View {
+		return View{Members: 3, Nodes: nodes, Addresses: []Address{{Local: x1, Owner: "a", Epoch: 2}, {Local: x2, Epoch: 1}}}
+	}
+	m, err := New(Config{Node: "a", Epoch: 1, Serves: []netip.AddrPort{x1, x2}}, time.Hour, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fx Effects
+	now := time.Hour
+	m.Tick(now, &fx)
+	m.Renewed(now, view(), &fx)
+	m.Receive(now, "b", &Message{Kind: KindAnswer, From: "b", To: "a", Epoch: 1, Sent: now, Promise: time.Second}, &fx)
+	now += 2 * time.Second
+	m.Tick(now, &fx) // asks
+	if _, err := m.BeginMove(now, x1, "b", 0); err != nil {
+		t.Fatal(err)
+	}
+	m.Moved(now, x1, "b", &fx)
+	m.Claimed(now, Claim{Local: x2, Epoch: 1}, Won, &fx)
+	fx = Effects{}
+	m.Renewed(now, view(), &fx)
+	if len(fx.Changed) != 0 || m.Until(now, x1) > now || m.Until(now, x2) <= now {
+		t.Errorf("changed %v; it answers for what it has moved away until %v, for what it has claimed until %v, and it is %v", fx.Changed, m.Until(now, x1), m.Until(now, x2), now)
+	}
+	m.Tick(now+2*time.Second, &fx)
+	v := view()
+	v.Addresses = []Address{{Local: x1, Owner: "a", Epoch: 4}, {Local: x2, Owner: "b", Epoch: 3}}
+	m.Renewed(now, v, &fx)
+	if m.Until(now, x1) <= now || m.Until(now, x2) > now {
+		t.Error("what is news is not taken")
+	}
+}
+
 func TestConfig(t *testing.T) {
 	for name, c := range map[string]Config{
 		"no name":        {},
