@@ -61,11 +61,6 @@ var clusterKinds = []func(*plan, *rand.Rand) (string, func(*world)){
 	cutting, raining, askingWell, accounting, restarting, disconnectingAnywhere, stoppingAnywhere,
 }
 
-func someNode(p *plan, r *rand.Rand) func(*world) *simHost {
-	n := r.IntN(p.cluster.nodes)
-	return func(w *world) *simHost { return w.cluster.nodes[n] }
-}
-
 func nodeName(p *plan, r *rand.Rand) (func(*world) *simHost, string) {
 	n := r.IntN(p.cluster.nodes)
 	return func(w *world) *simHost { return w.cluster.nodes[n] }, fmt.Sprintf("sim%d", n+1)

@@ -289,8 +289,7 @@ type proc struct {
 	yield func(struct{}) bool
 	done  bool
 	died  bool
-	// until and ok are what it waits for.
-	until  time.Duration
+	// ok is what it waits for; serial numbers its waits.
 	ok     func() bool
 	serial int
 }
