@@ -110,7 +110,8 @@ func (u *simUser) pickUp(c *rigCall) {
 	}
 	occn := &l2tp.Message{TxSpeed: 64000, FramingType: l2tp.FramingSync}
 	occn.Set(l2tp.AVPTxSpeed, l2tp.AVPFramingType)
-	if u.at.sequencing {
+	t := u.tunnel.lac.tunnelOf(c.lac)
+	if t.sequencing {
 		occn.SequencingRequired = true
 		occn.Set(l2tp.AVPSequencingRequired)
 	}
@@ -122,7 +123,7 @@ func (u *simUser) pickUp(c *rigCall) {
 	r := c.lac
 	_ = r.t.Send(u.w.now, fx.Send, c.call.PeerID(), &r.fx)
 	u.begin(c, userName(u.index))
-	u.at.touched()
+	t.touched()
 }
 
 // told is what a LAC has said of the lines of a tunnel.
