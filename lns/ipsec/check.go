@@ -55,7 +55,7 @@ func Advise(ctx context.Context, cfg Config, profiles []lns.LACProfile) []string
 	if len(vague) > 1 {
 		list = append(list, fmt.Sprintf("LAC profiles %s match any source with a pre-shared key and no remote_ids: charon tries the key of one of them only", strings.Join(vague, ", ")))
 	}
-	if w := warnMixed(profiles); w != "" {
+	if w := cfg.warnMixed(profiles); w != "" {
 		list = append(list, w)
 	}
 	return append(list, adviseCharon(ctx, cfg)...)
@@ -64,7 +64,7 @@ func Advise(ctx context.Context, cfg Config, profiles []lns.LACProfile) []string
 // warnMixed names LAC profiles whose key charon may not find in IKEv1. There it has to choose the key before it knows who
 // calls, and it begins with connections that have an identity of ours: those with certificates always do,
 // whether the LAC has one or not. Empty where all is well.
-func warnMixed(profiles []lns.LACProfile) string {
+func (c *Config) warnMixed(profiles []lns.LACProfile) string {
 	var certs, keys []string
 	distinct := map[string]bool{}
 	for i := range profiles {
@@ -75,7 +75,7 @@ func warnMixed(profiles []lns.LACProfile) string {
 		switch {
 		case p.IPsec.Auth == "psk":
 			distinct[p.IPsec.PSK] = true
-			if len(p.Prefixes) > 0 && (p.IPsec.LocalID == "" || len(p.IPsec.RemoteIDs) == 0) {
+			if len(p.Prefixes) > 0 && !c.paired(p) {
 				keys = append(keys, p.Name)
 			}
 		case len(p.Prefixes) == 0:
@@ -117,4 +117,13 @@ func adviseCharon(ctx context.Context, cfg Config) []string {
 		list = append(list, fmt.Sprintf("charon has %d threads; %d and more are wanted (charon-systemd.threads, see ops/strongswan/culvert.conf)", n, fewThreads))
 	}
 	return list
+}
+
+// paired says whether all LACs of a profile have a connection with an identity at both ends.
+func (c *Config) paired(p *lns.LACProfile) bool {
+	ids := c.remoteIDs(p)
+	if len(p.IPsec.RemoteIDs) > 0 {
+		return c.localID(p, ids[0]) != ""
+	}
+	return len(ids) == len(p.Prefixes)+1 // that for any identity
 }

@@ -29,17 +29,45 @@ func (c *Config) want(p *lns.LACProfile) *wanted {
 		return nil
 	}
 	w := &wanted{profile: p}
-	ids := p.IPsec.RemoteIDs
-	if len(ids) == 0 {
-		ids = []string{"%any"}
-	}
-	for i, id := range ids {
+	for i, id := range c.remoteIDs(p) {
 		w.conns.SetSub(connName(p.Name, i), c.connection(p, id))
 	}
 	w.credentials()
 	b, _ := w.accessSection().Append(nil)
 	w.access = string(b)
 	return w
+}
+
+// remoteIDs are the identities that LACs of a profile may have, one for each connection. In IKEv1 charon has to choose a
+// shared key before it knows who calls, and looks among the connections first that have an identity at both ends; where a
+// profile's LACs have addresses of their own, it gets such connections for them, before the one for any identity.
+func (c *Config) remoteIDs(p *lns.LACProfile) []string {
+	if len(p.IPsec.RemoteIDs) > 0 {
+		return p.IPsec.RemoteIDs
+	}
+	var list []string
+	if p.IPsec.Auth == "psk" && p.IPsec.Version != 2 && !p.IPsec.Initiate && c.localID(p, "address") != "" {
+		for _, x := range p.Prefixes {
+			if x.IsSingleIP() {
+				list = append(list, x.Addr().String())
+			}
+		}
+	}
+	return append(list, "%any")
+}
+
+// localID is our identity in a connection; empty is what charon takes by itself: our certificate's subject, or the address
+// that was called. With shared keys and IKEv1 it has to be named, see remoteIDs, which can be done where there is one address
+// to call.
+func (c *Config) localID(p *lns.LACProfile, remoteID string) string {
+	s := p.IPsec
+	if s.LocalID != "" || s.Auth != "psk" || s.Version == 2 || remoteID == "%any" {
+		return s.LocalID
+	}
+	if list := c.localAddrs(); len(list) == 1 {
+		return list[0]
+	}
+	return ""
 }
 
 // connection is one connection for load-conn; the words are those of swanctl.conf.
@@ -63,7 +91,7 @@ func (c *Config) connection(p *lns.LACProfile, remoteID string) vici.Section {
 	conn.Set("unique", s.Unique)
 	conn.Set("keyingtries", "1")
 	conn.Set("send_cert", "always")
-	conn.SetSub("local", local(s))
+	conn.SetSub("local", local(s, c.localID(p, remoteID)))
 	conn.SetSub("remote", remote(s, remoteID))
 	var children vici.Section
 	children.SetSub(childName, c.child(s))
@@ -97,7 +125,7 @@ func (c *Config) child(s *lns.IPsecProfile) vici.Section {
 	return ch
 }
 
-func local(s *lns.IPsecProfile) vici.Section {
+func local(s *lns.IPsecProfile, id string) vici.Section {
 	var l vici.Section
 	if s.Auth == "psk" {
 		l.Set("auth", "psk")
@@ -105,8 +133,8 @@ func local(s *lns.IPsecProfile) vici.Section {
 		l.Set("auth", "pubkey")
 		l.SetList("certs", pemBlocks(s.Certificate, 1)...)
 	}
-	if s.LocalID != "" {
-		l.Set("id", s.LocalID)
+	if id != "" {
+		l.Set("id", id)
 	}
 	return l
 }

@@ -31,10 +31,10 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	m.warnShared(wants, names)
-	if w := warnMixed(m.loading); w != "" && w != m.mixed {
+	if w := m.cfg.warnMixed(m.loading); w != "" && w != m.mixed {
 		m.cfg.Log.Warn(w)
 	}
-	m.mixed = warnMixed(m.loading)
+	m.mixed = m.cfg.warnMixed(m.loading)
 	for _, name := range names {
 		w := wants[name]
 		err := s.loadProfile(ctx, w)

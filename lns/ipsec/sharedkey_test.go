@@ -23,6 +23,10 @@ func TestSharedKeys(t *testing.T) {
 		p.IPsec.Auth, p.IPsec.PSK, p.IPsec.RemoteIDs = "cert", "", []string{"*.example.net"}
 		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA = cert, key, ca.pem
 	}
+	byName := func(p *lns.LACProfile) {
+		near(p)
+		p.IPsec.RemoteIDs = []string{"*@example.net"}
+	}
 	named := func(p *lns.LACProfile) {
 		near(p)
 		p.IPsec.LocalID, p.IPsec.RemoteIDs = lnsAddress, []string{lacAddress}
@@ -37,7 +41,9 @@ func TestSharedKeys(t *testing.T) {
 		{"a LAC among clients", near, []func(*lns.LACProfile){anybody, far}, ""},
 		{"a LAC in a network among clients", around, []func(*lns.LACProfile){anybody, far, elsewhere}, ""},
 		{"a LAC within another's network", near, []func(*lns.LACProfile){around, anybody}, ""},
-		{"a LAC among clients with keys and with certificates", named, []func(*lns.LACProfile){certs, anybody, far}, ""},
+		{"a LAC among clients with keys and with certificates", near, []func(*lns.LACProfile){certs, anybody, far}, ""},
+		{"a LAC that is named, among those", named, []func(*lns.LACProfile){certs, anybody, far}, ""},
+		{"a LAC that shows a name, among those", byName, []func(*lns.LACProfile){certs, anybody, far}, "lac7@example.net"},
 		{"a client that shows its private address", anybody, []func(*lns.LACProfile){far, elsewhere}, "192.168.1.2"},
 		{"a LAC that shows its private address", near, []func(*lns.LACProfile){anybody, far}, "192.168.1.2"},
 	} {
@@ -60,7 +66,7 @@ func TestSharedKeys(t *testing.T) {
 					h := &heard{}
 					m := l.startManager(h, list...)
 					defer m.Close()
-					l.wait("the connections", func() bool { return m.Stats().Connected && l.loadedAll(len(list)) })
+					l.wait("the connections", func() bool { return m.Stats().Connected && l.loadedAll(m.cfg.connections(list)) })
 					_ = l.try(initiation{psk: ours.IPsec.PSK, version: version, id: c.id})
 					l.wait("the end of the attempt", func() bool { return h.of("") || h.of("ours") })
 					if _, wrong := h.failed(lns.IKEAuthFailed); wrong || !h.of("ours") {
@@ -103,6 +109,8 @@ func (h *heard) of(profile string) bool {
 // TestMixedKeys: profiles that get into each other's way in IKEv1 are named, others are not.
 func TestMixedKeys(t *testing.T) {
 	lac := profile("lac", func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} })
+	network := profile("network", func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
+	one, two := netip.MustParseAddrPort("192.0.2.9:1701"), netip.MustParseAddrPort("192.0.2.10:1701")
 	named := profile("named", func(p *lns.LACProfile) {
 		p.Prefixes = lac.Prefixes
 		p.IPsec.LocalID, p.IPsec.RemoteIDs = "192.0.2.9", []string{"192.0.2.1"}
@@ -115,15 +123,29 @@ func TestMixedKeys(t *testing.T) {
 		list []lns.LACProfile
 		want bool
 	}{
-		{"two keys and certificates", []lns.LACProfile{lac, anybody, certs}, true},
-		{"one key", []lns.LACProfile{lac, certs}, false},
+		{"two keys and certificates", []lns.LACProfile{network, anybody, certs}, true},
+		{"a LAC with one address", []lns.LACProfile{lac, anybody, certs}, false},
+		{"one key", []lns.LACProfile{network, certs}, false},
 		{"identities named", []lns.LACProfile{named, anybody, certs}, false},
-		{"certificates with IKEv2 only", []lns.LACProfile{lac, anybody, modern}, false},
-		{"no certificates", []lns.LACProfile{lac, anybody}, false},
+		{"certificates with IKEv2 only", []lns.LACProfile{network, anybody, modern}, false},
+		{"no certificates", []lns.LACProfile{network, anybody}, false},
 		{"nothing", nil, false},
 	} {
-		if got := warnMixed(c.list); (got != "") != c.want {
+		cfg := Config{Listen: []netip.AddrPort{one}}
+		if got := cfg.warnMixed(c.list); (got != "") != c.want {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}
+	both := Config{Listen: []netip.AddrPort{one, two}}
+	if both.warnMixed([]lns.LACProfile{lac, anybody, certs}) == "" {
+		t.Error("a LAC with one address, and two addresses of ours to call: no warning")
+	}
+}
+
+// connections is how many connections profiles make.
+func (c *Config) connections(list []lns.LACProfile) (n int) {
+	for i := range list {
+		n += len(c.remoteIDs(&list[i]))
+	}
+	return n
 }

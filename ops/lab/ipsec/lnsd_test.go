@@ -105,8 +105,8 @@ const (
 	lnsDir    = dir + "/lns"
 	// life is how long ESP keys are used: short, so that every row sees new ones in time.
 	life = "60s"
-	// profiles is how many of lnsConfig's use IPsec.
-	profiles = 9
+	// profiles is how many connections lnsConfig makes: one for each profile, and one for keyed's address.
+	profiles = 10
 )
 
 // startLNS starts strongSwan and lnsd on the LNS.
