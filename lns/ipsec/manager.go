@@ -15,7 +15,7 @@ import (
 // The times of the manager.
 const (
 	callTime = 30 * time.Second // for one command
-	listTime = 2 * time.Minute  // for the list of all SAs: charon asks the kernel for each
+	listTime = 10 * time.Minute // for the list of all SAs: charon asks the kernel for each, and 20,000 take their time where it is busy
 	// settleTime is how long the log usually lags behind the event of an SA's end; where it has said nothing of it
 	// until then, it gets unsettledTime: charon hands lines over when a thread has time for it.
 	settleTime    = 50 * time.Millisecond
