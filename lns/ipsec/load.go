@@ -1,8 +1,10 @@
 package ipsec
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -22,6 +24,11 @@ func (s *session) load(ctx context.Context) error {
 			names = append(names, w.profile.Name)
 		}
 	}
+	// Those with keys before those with certificates: of connections for one address charon looks for an IKEv1 key in the
+	// order they came in, see remoteIDs.
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Compare(len(wants[b].shared), len(wants[a].shared))
+	})
 	m.forgetProblems(wants)
 	first := m.loaded == nil
 	if first {

@@ -3,6 +3,7 @@ package ipsec
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"culvert/lns"
@@ -23,6 +24,10 @@ func TestSharedKeys(t *testing.T) {
 		p.IPsec.Auth, p.IPsec.PSK, p.IPsec.RemoteIDs = "cert", "", []string{"*.example.net"}
 		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA = cert, key, ca.pem
 	}
+	nearCerts := func(p *lns.LACProfile) {
+		certs(p)
+		near(p)
+	}
 	byName := func(p *lns.LACProfile) {
 		near(p)
 		p.IPsec.RemoteIDs = []string{"*@example.net"}
@@ -42,6 +47,7 @@ func TestSharedKeys(t *testing.T) {
 		{"a LAC in a network among clients", around, []func(*lns.LACProfile){anybody, far, elsewhere}, ""},
 		{"a LAC within another's network", near, []func(*lns.LACProfile){around, anybody}, ""},
 		{"a LAC among clients with keys and with certificates", near, []func(*lns.LACProfile){certs, anybody, far}, ""},
+		{"a LAC whose address has a profile with certificates too", near, []func(*lns.LACProfile){nearCerts, certs, anybody, far}, ""},
 		{"a LAC that is named, among those", named, []func(*lns.LACProfile){certs, anybody, far}, ""},
 		{"a LAC that shows a name, among those", byName, []func(*lns.LACProfile){certs, anybody, far}, "lac7@example.net"},
 		{"a client that shows its private address", anybody, []func(*lns.LACProfile){far, elsewhere}, "192.168.1.2"},
@@ -53,6 +59,9 @@ func TestSharedKeys(t *testing.T) {
 					outer := l.t
 					l.t = t
 					defer func() { l.t = outer }()
+					for _, name := range strings.Fields(l.conns(l.lns)) {
+						_ = l.call(l.lns, "unload-conn", section("name", name)) // of the case before
+					}
 					ours := profile("ours", c.ours)
 					var list []lns.LACProfile
 					for i, change := range c.other {
