@@ -72,7 +72,7 @@ func TestCharonHasTheProfiles(t *testing.T) {
 	old := profile("old", func(p *lns.LACProfile) { p.IPsec.Legacy, p.IPsec.Version = true, 1 })
 	never := profile("never", func(p *lns.LACProfile) { p.IPsec.Mode = lns.IPsecNever })
 	m := l.startManager(&heard{}, withCert, eap, old, never)
-	all := "culvert-by~20cert culvert-by~20cert+1 culvert-eap culvert-old"
+	all := "culvert-old culvert-by~20cert culvert-by~20cert+1 culvert-eap" // keys first
 	l.wait("all connections", func() bool { return l.conns(l.lns) == all })
 	if w := m.Warnings(); len(w) != 0 {
 		t.Errorf("warnings: %q", w)
