@@ -132,8 +132,11 @@ func (l *lab) kill(g syscall.Signal) (o outage) {
 	if g == syscall.SIGUSR2 {
 		pid = l.lnsd.PID() // the supervisor, which starts the program anew
 	}
-	must(l.t, syscall.Kill(pid, g))
+	must(l.t, syscall.Kill(pid, g&0xff))
 	began := time.Now()
+	if g == killTwice {
+		l.killAgain(pid)
+	}
 	time.Sleep(5 * time.Millisecond)
 	dead, err := l.ask() // what was on its way when it died is counted here, but for some
 	must(l.t, err)
@@ -165,6 +168,25 @@ func (l *lab) kill(g syscall.Signal) (o outage) {
 	return o
 }
 
+// killTwice is SIGKILL, and once more for the next process while it recovers.
+const killTwice = syscall.SIGKILL | 0x100
+
+// killAgain kills the successor of a process at a random moment of its recovery.
+func (l *lab) killAgain(dead int) {
+	l.t.Helper()
+	must(l.t, proc.Await(20*time.Second, time.Millisecond, l.lnsd, func() error {
+		pid, err := l.child()
+		if err == nil && pid == dead {
+			err = errors.New("the old process is there still")
+		}
+		if err == nil {
+			time.Sleep(time.Duration(rand.IntN(int(150 * time.Millisecond))))
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return err
+	}))
+}
+
 // pick gives the median and the worst.
 func pick(list []outage, of func(outage) time.Duration) (median, worst time.Duration) {
 	var d []time.Duration
@@ -173,6 +195,13 @@ func pick(list []outage, of func(outage) time.Duration) (median, worst time.Dura
 	}
 	slices.Sort(d)
 	return d[len(d)/2], d[len(d)-1]
+}
+
+func how(g syscall.Signal) string {
+	if g == killTwice {
+		return "killed, and again while it recovered"
+	}
+	return g.String()
 }
 
 // TestHitless kills lnsd again and again at random moments, under sessions with traffic: as many
@@ -196,10 +225,12 @@ func TestHitless(t *testing.T) {
 			g = syscall.SIGUSR2 // an upgrade
 		case i == 1:
 			g = syscall.SIGABRT // a panic
+		case i%3 == 2:
+			g = killTwice
 		}
 		o := l.kill(g)
 		list = append(list, o)
-		t.Logf("%v: %v to the first packet, %v until all that waited was served", g, o.first.Round(time.Millisecond), o.all.Round(time.Millisecond))
+		t.Logf("%v: %v to the first packet, %v until all that waited was served", how(g), o.first.Round(time.Millisecond), o.all.Round(time.Millisecond))
 	}
 	if after := l.ids(); !slices.Equal(before, after) {
 		t.Errorf("%d sessions before, %d after, and not the same", len(before), len(after))
