@@ -59,6 +59,9 @@ type RoleRule struct {
 type Config struct {
 	// Cluster is the node's part in a cluster; nil where it is in none.
 	Cluster Cluster
+	// Shutdown ends the program some moments later, its tunnels and sessions too where drop is
+	// set. It must not block; nil refuses.
+	Shutdown func(drop bool)
 	// Address is the gRPC API's TCP address, "host:port"; empty listens on none.
 	// TLS 1.3 with client certificates is spoken there.
 	Address string

@@ -37,6 +37,7 @@ var methodRoles = map[string]Role{
 	culvertv1.ClusterService_GetClusterStatus_FullMethodName:   RoleViewer,
 	culvertv1.ClusterService_MoveAddresses_FullMethodName:      RoleOperator,
 	culvertv1.NodeService_Undrain_FullMethodName:               RoleOperator,
+	culvertv1.NodeService_Shutdown_FullMethodName:              RoleOperator,
 	culvertv1.IPsecService_GetIPsecStatus_FullMethodName:       RoleViewer,
 	culvertv1.IPsecService_ListSAs_FullMethodName:              RoleViewer,
 	culvertv1.IPsecService_ListIKEFailures_FullMethodName:      RoleViewer,

@@ -21,7 +21,7 @@ import (
 func everything() (Config, *opstest.Node) {
 	node := opstest.Sample(5)
 	stats := lns.Stats{
-		TunnelsUp: 1, TunnelsDown: 2, TunnelsFailed: 3, TunnelsRefused: 4, SessionsUp: 15, SessionsDown: 6, CallsFailed: 7,
+		TunnelsUp: 1, TunnelsDown: 2, TunnelsFailed: 3, TunnelsRefused: 4, TunnelsRecovered: 91, SessionsRecovered: 92, SessionsUp: 15, SessionsDown: 6, CallsFailed: 7,
 		Downs: map[string]uint64{"user-request": 8}, Rejects: map[string]uint64{"busy": 9}, Dropped: map[string]uint64{"malformed": 10},
 		Failovers:    map[string]uint64{"silent": 16, "recovered": 17},
 		StaleAnswers: 11, LineErrors: 14, JournalErrors: 12, PlaneErrors: 13, SetupSum: 40 * time.Second,
@@ -73,6 +73,8 @@ culvert_lac_sessions{lac="south"} 2
 culvert_calls_total{result="up"} 15
 culvert_calls_total{result="failed"} 7
 culvert_tunnel_setups_total{result="refused"} 4
+culvert_recovered_total{kind="tunnel"} 91
+culvert_recovered_total{kind="session"} 92
 culvert_ends_total{cause="user-request"} 8
 culvert_call_rejects_total{cause="busy"} 9
 culvert_bad_input_total{reason="malformed"} 10

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	culvertv1 "culvert/proto/culvert/v1"
 )
 
@@ -106,6 +109,15 @@ func (s *nodeService) Undrain(ctx context.Context, _ *culvertv1.UndrainRequest) 
 		return nil, err
 	}
 	return &culvertv1.UndrainResponse{Status: s.status()}, nil
+}
+
+func (s *nodeService) Shutdown(_ context.Context, r *culvertv1.ShutdownRequest) (*culvertv1.ShutdownResponse, error) {
+	if s.cfg.Shutdown == nil {
+		return nil, status.Error(codes.Unimplemented, "this node cannot be ended by its API: stop its service")
+	}
+	st := s.status()
+	s.cfg.Shutdown(r.GetEndSessions())
+	return &culvertv1.ShutdownResponse{Status: st}, nil
 }
 
 // takeOver says whether the node takes addresses over, where it is in a cluster.

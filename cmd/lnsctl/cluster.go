@@ -16,9 +16,10 @@ type clusterCommands struct {
 }
 
 type nodeCommands struct {
-	Status  statusCommand  `cmd:"" help:"Show how the node is (as lnsctl status)."`
-	Drain   drainCommand   `cmd:"" help:"Refuse new tunnels and calls; with --to, move what is up to another node."`
-	Undrain undrainCommand `cmd:"" help:"Take new tunnels and calls again."`
+	Status   statusCommand   `cmd:"" hidden:"" help:"Show how the node is (as lnsctl status)."`
+	Drain    drainCommand    `cmd:"" help:"Refuse new tunnels and calls; with --to, move what is up to another node."`
+	Undrain  undrainCommand  `cmd:"" help:"Take new tunnels and calls again."`
+	Shutdown shutdownCommand `cmd:"" help:"End lnsd; its tunnels and sessions go on with the next start, or end with it."`
 }
 
 type clusterStatus struct{}

@@ -134,6 +134,19 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
+// TestShutdown ends the node, if that is meant.
+func TestShutdown(t *testing.T) {
+	address := serve(t, opstest.Sample(5))
+	shutdowns.drops = nil
+	play(t, address, nil, []step{{"node shutdown", exitUsage, "", "--yes"}})
+	play(t, address, asker("\n"), []step{{"node shutdown", exitFailed, "", "4 sessions wait for its next start"}})
+	play(t, address, asker("y\n"), []step{{"node shutdown --end-sessions", exitOK, "lnsd on lns1 ends; 3 tunnels and 4 sessions end\n", "[y/N]"}})
+	play(t, address, nil, []step{{"node shutdown -y -o json", exitOK, "\"node\": \"lns1\"", ""}})
+	if len(shutdowns.drops) != 2 || !shutdowns.drops[0] || shutdowns.drops[1] {
+		t.Errorf("asked %v", shutdowns.drops)
+	}
+}
+
 func TestShowByFlags(t *testing.T) {
 	play(t, serve(t, opstest.Sample(5)), nil, []step{
 		{"session show --ip 100.64.0.2", exitOK, "user2@example.net", ""},

@@ -27,11 +27,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// shutdowns are what nodes were asked to do.
+var shutdowns asked
+
+type asked struct{ drops []bool }
+
+func (a *asked) note(drop bool) { a.drops = append(a.drops, drop) }
+
 // serve serves a node on a unix socket and gives its address.
 func serve(t *testing.T, node ops.Node) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
-	s, err := ops.New(ops.Config{Socket: path, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, node)
+	s, err := ops.New(ops.Config{Socket: path, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Shutdown: shutdowns.note}, node)
 	if err != nil {
 		t.Fatal(err)
 	}

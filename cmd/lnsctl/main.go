@@ -23,16 +23,17 @@ type cli struct {
 	connection `embed:"" group:"Connection"`
 	Output     string `short:"o" enum:"table,wide,json" default:"table" help:"How to print: table, wide (a table with all columns) or json (the API's own form; lists are arrays, watch prints a line an event)."`
 
-	LAC        lacCommands     `cmd:"" name:"lac" help:"Which LACs may call, and how they are treated."`
-	Tunnel     tunnelCommands  `cmd:"" help:"L2TP tunnels."`
-	Session    sessionCommands `cmd:"" help:"Subscribers' sessions."`
-	IPsec      ipsecCommands   `cmd:"" name:"ipsec" help:"IPsec in front of L2TP: SAs, and why LACs get none."`
-	Call       callCommand     `cmd:"" help:"Have a LAC call a subscriber."`
-	Cluster    clusterCommands `cmd:"" help:"The cluster of nodes that take over from each other."`
-	Node       nodeCommands    `cmd:"" help:"The node itself."`
-	Status     statusCommand   `cmd:"" help:"Show how the node is."`
-	Drain      drainCommand    `cmd:"" help:"Refuse new tunnels and calls; sessions that are up stay."`
-	Undrain    undrainCommand  `cmd:"" help:"Take new tunnels and calls again."`
+	LAC     lacCommands     `cmd:"" name:"lac" help:"Which LACs may call, and how they are treated."`
+	Tunnel  tunnelCommands  `cmd:"" help:"L2TP tunnels."`
+	Session sessionCommands `cmd:"" help:"Subscribers' sessions."`
+	IPsec   ipsecCommands   `cmd:"" name:"ipsec" help:"IPsec in front of L2TP: SAs, and why LACs get none."`
+	Call    callCommand     `cmd:"" help:"Have a LAC call a subscriber."`
+	Cluster clusterCommands `cmd:"" help:"The cluster of nodes that take over from each other."`
+	Node    nodeCommands    `cmd:"" help:"The node itself."`
+	Status  statusCommand   `cmd:"" help:"Show how the node is."`
+	// Short for those of node.
+	Drain      drainCommand    `cmd:"" hidden:"" help:"Refuse new tunnels and calls; sessions that are up stay."`
+	Undrain    undrainCommand  `cmd:"" hidden:"" help:"Take new tunnels and calls again."`
 	Version    versionCommand  `cmd:"" help:"Show the versions of lnsctl and of the node."`
 	Completion completeCommand `cmd:"" help:"Print a completion script for bash."`
 }

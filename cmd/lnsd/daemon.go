@@ -59,8 +59,10 @@ type daemon struct {
 	ops     *ops.Server
 	// drop says that tunnels and sessions end with the process.
 	drop bool
-	// failed gets what ended management before its time.
+	// failed gets what ended management before its time, asked that an operator ends the program,
+	// and whether its sessions end too.
 	failed chan error
+	asked  chan bool
 	// cluster holds the node's part in a cluster, clusterDB its way to the
 	// database, clusterHost what it has this host do, fence what bounds it; nil outside of one.
 	cluster     atomic.Pointer[cluster.Runner]
@@ -317,6 +319,13 @@ func (d *daemon) startDynAuth() error {
 func (d *daemon) startOps() error {
 	cfg := d.set.ops
 	cfg.Log, cfg.Sources = d.log, d.sources()
+	d.asked = make(chan bool, 1)
+	cfg.Shutdown = func(drop bool) {
+		select {
+		case d.asked <- drop:
+		default: // it ends already
+		}
+	}
 	if d.set.cluster != nil {
 		cfg.Cluster = clusterOps{d}
 	}

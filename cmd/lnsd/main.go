@@ -90,6 +90,7 @@ func (c *runCmd) Run() error {
 	select {
 	case g := <-signals:
 		drop = drops(g, set.file.Shutdown)
+	case drop = <-d.asked:
 	case err = <-d.failed:
 		err = fmt.Errorf("management: %w", err)
 		log.Error("stopping", "err", err)

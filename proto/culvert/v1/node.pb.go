@@ -437,6 +437,99 @@ func (x *UndrainResponse) GetStatus() *Status {
 	return nil
 }
 
+// ShutdownRequest ends the node's program.
+type ShutdownRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// End_sessions ends tunnels (StopCCN) and sessions (with their accounting Stop) first;
+	// else they go on with the next start.
+	EndSessions   bool `protobuf:"varint,1,opt,name=end_sessions,json=endSessions,proto3" json:"end_sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShutdownRequest) Reset() {
+	*x = ShutdownRequest{}
+	mi := &file_culvert_v1_node_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShutdownRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShutdownRequest) ProtoMessage() {}
+
+func (x *ShutdownRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_node_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShutdownRequest.ProtoReflect.Descriptor instead.
+func (*ShutdownRequest) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_node_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ShutdownRequest) GetEndSessions() bool {
+	if x != nil {
+		return x.EndSessions
+	}
+	return false
+}
+
+// ShutdownResponse is the answer to Shutdown.
+type ShutdownResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Status is as it is now, with what ends or goes on.
+	Status        *Status `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShutdownResponse) Reset() {
+	*x = ShutdownResponse{}
+	mi := &file_culvert_v1_node_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShutdownResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShutdownResponse) ProtoMessage() {}
+
+func (x *ShutdownResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_culvert_v1_node_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShutdownResponse.ProtoReflect.Descriptor instead.
+func (*ShutdownResponse) Descriptor() ([]byte, []int) {
+	return file_culvert_v1_node_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ShutdownResponse) GetStatus() *Status {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 var File_culvert_v1_node_proto protoreflect.FileDescriptor
 
 const file_culvert_v1_node_proto_rawDesc = "" +
@@ -468,11 +561,16 @@ const file_culvert_v1_node_proto_rawDesc = "" +
 	"\x06status\x18\x01 \x01(\v2\x12.culvert.v1.StatusR\x06status\"\x10\n" +
 	"\x0eUndrainRequest\"=\n" +
 	"\x0fUndrainResponse\x12*\n" +
-	"\x06status\x18\x01 \x01(\v2\x12.culvert.v1.StatusR\x06status2\xd9\x01\n" +
+	"\x06status\x18\x01 \x01(\v2\x12.culvert.v1.StatusR\x06status\"4\n" +
+	"\x0fShutdownRequest\x12!\n" +
+	"\fend_sessions\x18\x01 \x01(\bR\vendSessions\">\n" +
+	"\x10ShutdownResponse\x12*\n" +
+	"\x06status\x18\x01 \x01(\v2\x12.culvert.v1.StatusR\x06status2\xa0\x02\n" +
 	"\vNodeService\x12H\n" +
 	"\tGetStatus\x12\x1c.culvert.v1.GetStatusRequest\x1a\x1d.culvert.v1.GetStatusResponse\x12<\n" +
 	"\x05Drain\x12\x18.culvert.v1.DrainRequest\x1a\x19.culvert.v1.DrainResponse\x12B\n" +
-	"\aUndrain\x12\x1a.culvert.v1.UndrainRequest\x1a\x1b.culvert.v1.UndrainResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
+	"\aUndrain\x12\x1a.culvert.v1.UndrainRequest\x1a\x1b.culvert.v1.UndrainResponse\x12E\n" +
+	"\bShutdown\x12\x1b.culvert.v1.ShutdownRequest\x1a\x1c.culvert.v1.ShutdownResponseB$Z\"culvert/proto/culvert/v1;culvertv1b\x06proto3"
 
 var (
 	file_culvert_v1_node_proto_rawDescOnce sync.Once
@@ -486,7 +584,7 @@ func file_culvert_v1_node_proto_rawDescGZIP() []byte {
 	return file_culvert_v1_node_proto_rawDescData
 }
 
-var file_culvert_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_culvert_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_culvert_v1_node_proto_goTypes = []any{
 	(*Status)(nil),                // 0: culvert.v1.Status
 	(*GetStatusRequest)(nil),      // 1: culvert.v1.GetStatusRequest
@@ -495,24 +593,29 @@ var file_culvert_v1_node_proto_goTypes = []any{
 	(*DrainResponse)(nil),         // 4: culvert.v1.DrainResponse
 	(*UndrainRequest)(nil),        // 5: culvert.v1.UndrainRequest
 	(*UndrainResponse)(nil),       // 6: culvert.v1.UndrainResponse
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*ShutdownRequest)(nil),       // 7: culvert.v1.ShutdownRequest
+	(*ShutdownResponse)(nil),      // 8: culvert.v1.ShutdownResponse
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_culvert_v1_node_proto_depIdxs = []int32{
-	7, // 0: culvert.v1.Status.started:type_name -> google.protobuf.Timestamp
+	9, // 0: culvert.v1.Status.started:type_name -> google.protobuf.Timestamp
 	0, // 1: culvert.v1.GetStatusResponse.status:type_name -> culvert.v1.Status
 	0, // 2: culvert.v1.DrainResponse.status:type_name -> culvert.v1.Status
 	0, // 3: culvert.v1.UndrainResponse.status:type_name -> culvert.v1.Status
-	1, // 4: culvert.v1.NodeService.GetStatus:input_type -> culvert.v1.GetStatusRequest
-	3, // 5: culvert.v1.NodeService.Drain:input_type -> culvert.v1.DrainRequest
-	5, // 6: culvert.v1.NodeService.Undrain:input_type -> culvert.v1.UndrainRequest
-	2, // 7: culvert.v1.NodeService.GetStatus:output_type -> culvert.v1.GetStatusResponse
-	4, // 8: culvert.v1.NodeService.Drain:output_type -> culvert.v1.DrainResponse
-	6, // 9: culvert.v1.NodeService.Undrain:output_type -> culvert.v1.UndrainResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	0, // 4: culvert.v1.ShutdownResponse.status:type_name -> culvert.v1.Status
+	1, // 5: culvert.v1.NodeService.GetStatus:input_type -> culvert.v1.GetStatusRequest
+	3, // 6: culvert.v1.NodeService.Drain:input_type -> culvert.v1.DrainRequest
+	5, // 7: culvert.v1.NodeService.Undrain:input_type -> culvert.v1.UndrainRequest
+	7, // 8: culvert.v1.NodeService.Shutdown:input_type -> culvert.v1.ShutdownRequest
+	2, // 9: culvert.v1.NodeService.GetStatus:output_type -> culvert.v1.GetStatusResponse
+	4, // 10: culvert.v1.NodeService.Drain:output_type -> culvert.v1.DrainResponse
+	6, // 11: culvert.v1.NodeService.Undrain:output_type -> culvert.v1.UndrainResponse
+	8, // 12: culvert.v1.NodeService.Shutdown:output_type -> culvert.v1.ShutdownResponse
+	9, // [9:13] is the sub-list for method output_type
+	5, // [5:9] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_culvert_v1_node_proto_init() }
@@ -526,7 +629,7 @@ func file_culvert_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_culvert_v1_node_proto_rawDesc), len(file_culvert_v1_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,14 +24,15 @@ const (
 	NodeService_GetStatus_FullMethodName = "/culvert.v1.NodeService/GetStatus"
 	NodeService_Drain_FullMethodName     = "/culvert.v1.NodeService/Drain"
 	NodeService_Undrain_FullMethodName   = "/culvert.v1.NodeService/Undrain"
+	NodeService_Shutdown_FullMethodName  = "/culvert.v1.NodeService/Shutdown"
 )
 
 // NodeServiceClient is the client API for NodeService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NodeService shows the node's state and drains it. Viewers may get the
-// status; draining wants the operator role.
+// NodeService shows the node's state, drains it and ends it. Viewers may get the
+// status; the rest wants the operator role.
 type NodeServiceClient interface {
 	// GetStatus says how the node is.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
@@ -40,6 +41,9 @@ type NodeServiceClient interface {
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
 	// Undrain makes the node take new tunnels and calls again.
 	Undrain(ctx context.Context, in *UndrainRequest, opts ...grpc.CallOption) (*UndrainResponse, error)
+	// Shutdown ends the node's program, a moment after the answer. Its tunnels and
+	// sessions go on with the next start, or end with it, as the request says.
+	Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error)
 }
 
 type nodeServiceClient struct {
@@ -80,12 +84,22 @@ func (c *nodeServiceClient) Undrain(ctx context.Context, in *UndrainRequest, opt
 	return out, nil
 }
 
+func (c *nodeServiceClient) Shutdown(ctx context.Context, in *ShutdownRequest, opts ...grpc.CallOption) (*ShutdownResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ShutdownResponse)
+	err := c.cc.Invoke(ctx, NodeService_Shutdown_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NodeServiceServer is the server API for NodeService service.
 // All implementations must embed UnimplementedNodeServiceServer
 // for forward compatibility.
 //
-// NodeService shows the node's state and drains it. Viewers may get the
-// status; draining wants the operator role.
+// NodeService shows the node's state, drains it and ends it. Viewers may get the
+// status; the rest wants the operator role.
 type NodeServiceServer interface {
 	// GetStatus says how the node is.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
@@ -94,6 +108,9 @@ type NodeServiceServer interface {
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
 	// Undrain makes the node take new tunnels and calls again.
 	Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error)
+	// Shutdown ends the node's program, a moment after the answer. Its tunnels and
+	// sessions go on with the next start, or end with it, as the request says.
+	Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error)
 	mustEmbedUnimplementedNodeServiceServer()
 }
 
@@ -112,6 +129,9 @@ func (UnimplementedNodeServiceServer) Drain(context.Context, *DrainRequest) (*Dr
 }
 func (UnimplementedNodeServiceServer) Undrain(context.Context, *UndrainRequest) (*UndrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Undrain not implemented")
+}
+func (UnimplementedNodeServiceServer) Shutdown(context.Context, *ShutdownRequest) (*ShutdownResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Shutdown not implemented")
 }
 func (UnimplementedNodeServiceServer) mustEmbedUnimplementedNodeServiceServer() {}
 func (UnimplementedNodeServiceServer) testEmbeddedByValue()                     {}
@@ -188,6 +208,24 @@ func _NodeService_Undrain_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NodeService_Shutdown_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ShutdownRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NodeServiceServer).Shutdown(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NodeService_Shutdown_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NodeServiceServer).Shutdown(ctx, req.(*ShutdownRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NodeService_ServiceDesc is the grpc.ServiceDesc for NodeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +244,10 @@ var NodeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Undrain",
 			Handler:    _NodeService_Undrain_Handler,
+		},
+		{
+			MethodName: "Shutdown",
+			Handler:    _NodeService_Shutdown_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
