@@ -13,6 +13,9 @@ import (
 // countBatch is how many sessions' counters are written in one transaction.
 const countBatch = 1000
 
+// countTimeout bounds one telling, which a busy database may take longer for than the interval.
+const countTimeout = 20 * time.Second
+
 // sweepEvery is how often counters of sessions that are no more are dropped.
 const sweepEvery = 5 * time.Minute
 
@@ -32,7 +35,9 @@ func (d *daemon) keepCounts(ctx context.Context, interval time.Duration) {
 		}
 	}()
 	swept := time.Now()
-	d.every(ctx, interval, func(ctx context.Context) {
+	d.every(ctx, interval, func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, countTimeout)
+		defer cancel()
 		if store == nil {
 			if store = d.openForEvents(ctx); store == nil {
 				return
