@@ -25,9 +25,18 @@ func FuzzShards(f *testing.F) {
 	f.Add(append(part(2, 0xff, 3, 0xc0, 0x21, 1, 9, 0, 4), append(part(4, 30), part(3, 1)...)...))
 	f.Add(part(0, 0xc8, 2, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0))
 	f.Add(part(1, append(avp(true, 0, 0, 0, 4), avp(true, 0, 1, 0, 6)...)...))
+	fsq := l2tp.Message{Type: l2tp.MessageFSQ, SessionStates: []l2tp.SessionState{{Session: 1, Remote: 1}, {Session: 2, Remote: 9}}}
+	fsr := l2tp.Message{Type: l2tp.MessageFSR, SessionStates: []l2tp.SessionState{{Remote: 1}}}
+	f.Add(append(part(1, fsq.Append(nil)...), part(1, fsr.Append(nil)...)...))
+	again := l2tp.Message{Type: l2tp.MessageSCCRQ, ProtocolVersion: l2tp.ProtocolVersion1, HostName: []byte("lac"), AssignedTunnelID: 300,
+		TieBreaker: 5, Recovery: l2tp.Recovery{Tunnel: 102, Remote: 2}}
+	again.Set(l2tp.AVPProtocolVersion, l2tp.AVPHostName, l2tp.AVPAssignedTunnelID, l2tp.AVPTieBreaker, l2tp.AVPTunnelRecovery)
+	sccrq := again.Append(l2tp.ControlHeader(0, 0, 0, 0).Append(nil))
+	l2tp.PutLength(sccrq)
+	f.Add(append(part(0, sccrq...), append(part(1, fsq.Append(nil)...), part(4, 30)...)...))
 	f.Fuzz(func(t *testing.T, script []byte) {
 		r := newRig(t, nil)
-		victim, bad := r.lac(1, "tunnel secret"), r.lac(2, "tunnel secret")
+		victim, bad := r.lac(1, "tunnel secret"), r.failoverLAC(2, bothCan)
 		r.until(5*time.Second, "tunnels up", func() bool { return victim.up && bad.up })
 		alice, mallory := victim.dial("alice", nil), bad.dial("mallory", nil)
 		r.until(5*time.Second, "both up", func() bool { return alice.up && mallory.up })
