@@ -28,6 +28,7 @@ var pppCauses = map[Cause]l2tp.PPPDisconnect{
 // pppReasons tell more than the cause where a link did not come up.
 var pppReasons = map[link.Reason]l2tp.PPPDisconnect{
 	link.ReasonLCPTimeout:    {Code: l2tp.DisconnectLCPTimeout, Protocol: uint16(ppp.ProtocolLCP)},
+	link.ReasonLCPSilent:     {Code: l2tp.DisconnectNoLCP, Protocol: uint16(ppp.ProtocolLCP)},
 	link.ReasonLCPFailed:     {Code: l2tp.DisconnectLCPTimeout, Protocol: uint16(ppp.ProtocolLCP)},
 	link.ReasonAuthRefused:   {Code: l2tp.DisconnectAuthRefused, Direction: l2tp.DirectionPeer},
 	link.ReasonIPCPFailed:    {Code: l2tp.DisconnectNoNCP, Protocol: uint16(ppp.ProtocolIPCP)},

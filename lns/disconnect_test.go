@@ -47,6 +47,7 @@ func TestPPPDisconnectIsTold(t *testing.T) {
 			l.flush()
 			r.lose = func(toLNS bool, b []byte) bool { return b[0]&0x80 == 0 }
 		}, `LCP timeout (protocol c021) "negotiation-failed"`},
+		{"nothing of LCP", nil, nil, `no LCP packets (protocol c021) "negotiation-failed"`},
 		{"before PPP", nil, func(r *rig, l *rigLAC, _ *rigCall) {}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -60,6 +61,9 @@ func TestPPPDisconnectIsTold(t *testing.T) {
 					_, body, _ := l2tp.ParseHeader(b)
 					return toLNS && len(body) > 7 && body[7] == byte(l2tp.MessageICCN)
 				}
+			}
+			if c.name == "nothing of LCP" {
+				r.lose = func(toLNS bool, b []byte) bool { return toLNS && b[0]&0x80 == 0 }
 			}
 			call := l.dial("alice", nil)
 			if c.end != nil && c.want != "" {

@@ -62,6 +62,7 @@ var linkCauses = map[link.Reason]Cause{
 	link.ReasonAuthRefused:   CauseNegotiationFailed,
 	link.ReasonAuthTimeout:   CauseAuthTimeout,
 	link.ReasonLCPTimeout:    CauseNegotiationFailed,
+	link.ReasonLCPSilent:     CauseNegotiationFailed,
 	link.ReasonLCPFailed:     CauseNegotiationFailed,
 	link.ReasonIPCPFailed:    CauseNegotiationFailed,
 	link.ReasonLoop:          CauseLoop,

@@ -18,7 +18,7 @@ const (
 	ReasonAuthRefused
 	// ReasonAuthTimeout: the peer sent no usable credentials in time.
 	ReasonAuthTimeout
-	// ReasonLCPTimeout: the peer did not answer LCP Configure-Requests.
+	// ReasonLCPTimeout: the peer did not answer LCP Configure-Requests, though something of LCP came.
 	ReasonLCPTimeout
 	// ReasonLCPFailed: LCP did not converge, or the peer rejected LCP itself.
 	ReasonLCPFailed
@@ -33,6 +33,8 @@ const (
 	// ReasonProxyMismatch: under ProxyStrict, the LAC's negotiation is not
 	// what we would have agreed to.
 	ReasonProxyMismatch
+	// ReasonLCPSilent: nothing came from the peer that is LCP.
+	ReasonLCPSilent
 )
 
 // reasonNames are the Reasons in words, for logs and metric labels.
@@ -41,7 +43,7 @@ var reasonNames = [...]string{
 	ReasonAuthFailed: "auth-failed", ReasonAuthRefused: "auth-refused", ReasonAuthTimeout: "auth-timeout",
 	ReasonLCPTimeout: "lcp-timeout", ReasonLCPFailed: "lcp-failed", ReasonIPCPFailed: "ipcp-failed",
 	ReasonLoop: "loop", ReasonSetupTimeout: "setup-timeout", ReasonLocal: "local",
-	ReasonProxyMismatch: "proxy-mismatch",
+	ReasonProxyMismatch: "proxy-mismatch", ReasonLCPSilent: "lcp-silent",
 }
 
 // String gives a short name, fit for a log or a metric's label.

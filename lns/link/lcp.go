@@ -56,7 +56,11 @@ func (l *Link) stepLCP(now time.Duration, e ppp.Event, in incoming, fx *Effects)
 		l.neg.peer = l.neg.offered
 	}
 	if acts&ppp.TLF != 0 {
-		l.finish(ReasonLCPTimeout, fx)
+		why := ReasonLCPTimeout
+		if l.neg != nil && !l.neg.heardLCP {
+			why = ReasonLCPSilent
+		}
+		l.finish(why, fx)
 	}
 	if acts&ppp.TLU != 0 {
 		l.lcpUp(now, fx)
