@@ -86,7 +86,7 @@ func (c *Config) connection(p *lns.LACProfile, remoteID string) vici.Section {
 	if s.DPDDelay != 0 {
 		conn.Set("dpd_timeout", seconds(s.DPDTimeout))
 	}
-	conn.Set("rekey_time", seconds(s.IKELife))
+	conn.Set("rekey_time", seconds(ikeLife(s)))
 	conn.Set("reauth_time", "0")
 	conn.Set("unique", s.Unique)
 	conn.Set("keyingtries", "1")
@@ -123,6 +123,15 @@ func (c *Config) child(s *lns.IPsecProfile) vici.Section {
 		ch.Set("set_mark_in", "%same")
 	}
 	return ch
+}
+
+// ikeLife is when we renew the keys of IKE itself. IKEv1 has no such thing: charon would begin a main mode of its own,
+// which LACs that only call refuse, and would take all SAs down with the old one. There it is the LAC's to begin anew.
+func ikeLife(s *lns.IPsecProfile) time.Duration {
+	if s.Version != 2 {
+		return 0
+	}
+	return s.IKELife
 }
 
 func local(s *lns.IPsecProfile, id string) vici.Section {

@@ -246,3 +246,14 @@ func FuzzIKELog(f *testing.F) {
 		}
 	})
 }
+
+// TestIKELife: only IKEv2 can renew the keys of IKE; with IKEv1 charon would begin a main mode of its own.
+func TestIKELife(t *testing.T) {
+	cfg := Config{Listen: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1701")}}
+	for version, want := range map[int]string{0: "0s", 1: "0s", 2: "14400s"} {
+		p := profile("x", func(p *lns.LACProfile) { p.IPsec.Version = version })
+		if got := cfg.connection(&p, "%any").Get("rekey_time"); got != want {
+			t.Errorf("version %d: rekey_time %s, want %s", version, got, want)
+		}
+	}
+}

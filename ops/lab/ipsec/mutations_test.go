@@ -61,7 +61,7 @@ var mutations = []mutation{
 		"strconv.Itoa(s.ReplayWindow)", "strconv.Itoa(0 * s.ReplayWindow)", []string{"TestRefused/replayed_ESP"}},
 	{"dead peers are not looked for", "lns/ipsec/connection.go",
 		"conn.Set(\"dpd_delay\", seconds(s.DPDDelay))", "conn.Set(\"dpd_delay\", seconds(0*s.DPDDelay))", []string{"TestLife/LAC_frozen"}},
-	{"no patience with a LAC that charon has forgotten", "lns/ipsec/events.go",
+	{"no patience with a LAC that charon has forgotten", "lns/ipsec/resync.go",
 		"lns.SAEndRestart, \"charon was restarted and has forgotten it\", m.patience(p.sa.Profile)", "lns.SAEndRestart, \"charon was restarted and has forgotten it\", 0*m.patience(p.sa.Profile)",
 		[]string{"TestLife/charon_killed"}},
 	{"a tunnel that an operator stops leaves its SA", "lns/saevents.go",

@@ -692,7 +692,7 @@ type IPsecProfile struct {
 	DpdDelay *durationpb.Duration `protobuf:"bytes,19,opt,name=dpd_delay,json=dpdDelay,proto3" json:"dpd_delay,omitempty"`
 	// Dpd_timeout is after how long without an answer a peer of IKEv1 is dead.
 	DpdTimeout *durationpb.Duration `protobuf:"bytes,20,opt,name=dpd_timeout,json=dpdTimeout,proto3" json:"dpd_timeout,omitempty"`
-	// Ike_life is when IKE gets new keys, 10s to 168h; 0 leaves it to the peer.
+	// Ike_life is when IKE gets new keys, 10s to 168h; 0 leaves it to the peer, and so does every version but 2.
 	IkeLife *durationpb.Duration `protobuf:"bytes,21,opt,name=ike_life,json=ikeLife,proto3" json:"ike_life,omitempty"`
 	// Life is when ESP gets new keys, 10s to 168h; 0 leaves it to the peer.
 	Life *durationpb.Duration `protobuf:"bytes,22,opt,name=life,proto3" json:"life,omitempty"`
