@@ -40,9 +40,14 @@ func TestDatabase(t *testing.T) {
 			l.away()
 			l.db.Resume()
 		}},
+		{"killed, behind a pgbouncer", "", func(l *lab) {
+			l.db.Kill()
+			l.away()
+			must(l.t, l.db.Restart())
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLab(t, pgtest.Start(t), c.extra)
+			l := newLabBy(t, strings.HasSuffix(c.name, "pgbouncer"), pgtest.Start(t), c.extra)
 			l.dial()
 			before := l.all("a", "b")
 			began := time.Now()

@@ -116,6 +116,11 @@ api: {socket: %[6]s/%[1]s.sock, http: ""}
 // newLab makes the networks and starts everything. extra is more of section
 // database of the nodes; backends are other databases than db behind further proxies.
 func newLab(t *testing.T, db *pgtest.Server, extra string, backends ...*pgtest.Server) *lab {
+	return newLabBy(t, false, db, extra, backends...)
+}
+
+// newLabBy is newLab whose nodes see the databases through a pgbouncer each, in transaction mode.
+func newLabBy(t *testing.T, bouncer bool, db *pgtest.Server, extra string, backends ...*pgtest.Server) *lab {
 	if !proc.Inside() {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("the suite has to run as root")
@@ -135,8 +140,11 @@ func newLab(t *testing.T, db *pgtest.Server, extra string, backends ...*pgtest.S
 	t.Cleanup(func() { l.radius.Close() })
 	var hosts []string
 	for i, s := range append([]*pgtest.Server{db}, backends...) {
-		port := 5432 + i
-		proxy(t, fmt.Sprint("0.0.0.0:", port), fmt.Sprint("127.0.0.1:", s.Port))
+		port, to := 5432+i, s.Port
+		if bouncer {
+			to = pgtest.StartBouncer(t, s, 10).Port
+		}
+		proxy(t, fmt.Sprint("0.0.0.0:", port), fmt.Sprint("127.0.0.1:", to))
 		hosts = append(hosts, fmt.Sprintf("10.3.LINK.254:%d", port))
 	}
 	name := l.dbURL[strings.LastIndexByte(l.dbURL, '/')+1:]
@@ -359,6 +367,38 @@ func (l *lab) same(before []string, nodes ...string) {
 	}
 }
 
+// tableQueries are what the database has of a node.
+var tableQueries = map[string]string{
+	"session": `select x from (select format('%s %s %s', acct_session_id, user_name, host(address)) from sessions where node = $1) as q(x) order by x collate "C"`,
+	"tunnel":  `select x from (select format('%s:%s/%s %s', host(local_address), local_port, tunnel_id, peer_name) from tunnels where node = $1) as q(x) order by x collate "C"`,
+}
+
+// memory is what a node itself says of its sessions or tunnels, in the words of tableQueries.
+func (n *node) memory(what string) (list []string) {
+	n.l.t.Helper()
+	args := []string{"-o", "json", what, "list"}
+	if what == "session" {
+		args = append(args, "--state", "up")
+	}
+	out, err := n.ctl(args...)
+	must(n.l.t, err)
+	var found []struct {
+		ID                   any
+		User, Address, Local string
+		PeerName             string `json:"peer_name"`
+	}
+	must(n.l.t, json.Unmarshal([]byte(out), &found))
+	for _, x := range found {
+		if what == "session" {
+			list = append(list, fmt.Sprintf("%v %s %s", x.ID, x.User, x.Address))
+		} else {
+			list = append(list, fmt.Sprintf("%s/%v %s", x.Local, x.ID, x.PeerName))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // tables checks that the database has what the nodes have in memory.
 func (l *lab) tables(nodes ...string) {
 	l.t.Helper()
@@ -371,16 +411,18 @@ func (l *lab) tables(nodes ...string) {
 		}
 		defer c.Close(ctx)
 		for _, n := range nodes {
-			rows, err := c.Query(ctx, `select acct_session_id from sessions where node = $1 order by acct_session_id collate "C"`, n)
-			if err != nil {
-				return err
-			}
-			got, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				return err
-			}
-			if want := l.all(n); !slices.Equal(got, want) {
-				return fmt.Errorf("the database has %d sessions of %s, its memory %d", len(got), n, len(want))
+			for what, query := range tableQueries {
+				rows, err := c.Query(ctx, query, n)
+				if err != nil {
+					return err
+				}
+				got, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				if err != nil {
+					return err
+				}
+				if want := l.nodes[n].memory(what); !slices.Equal(got, want) {
+					return fmt.Errorf("the database has %d %ss of %s, its memory %d, or not the same: %.200q, %.200q", len(got), what, n, len(want), got, want)
+				}
 			}
 		}
 		return nil
