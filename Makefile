@@ -37,8 +37,8 @@ cover: ## coverage by statement of proto/..., lns/link and lns/trace; fails at L
 interop: ## xl2tpd and pppd against lnsd, FreeRADIUS and PostgreSQL, then over IPsec with strongSwan (as root; SUITES=interop leaves IPsec out)
 	@SUITES='$(SUITES)' ops/lab/interop.sh
 
-simulate: ## break simulated LNSs on all cores for MINUTES (1), or with SEEDS from FROM on; MUTATIONS=. checks that faults are found
-	@MINUTES='$(MINUTES)' SEEDS='$(SEEDS)' FROM='$(FROM)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh
+simulate: ## break simulated LNSs on all cores for MINUTES (1), or with SEEDS from FROM on; CLUSTER=1 has whole clusters; MUTATIONS=. checks that faults are found
+	@MINUTES='$(MINUTES)' SEEDS='$(SEEDS)' FROM='$(FROM)' CLUSTER='$(CLUSTER)' MUTATIONS='$(MUTATIONS)' ops/lab/simulate.sh
 
 race: ## the Go tests under the race detector (slow)
 	$(GO) test -race -count=1 $(PKGS)

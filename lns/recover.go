@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type Recovered struct {
 	// Adopt says that the records are another node's: they are written into this
 	// node's journal, and to its Sink, under its own name.
 	Adopt bool
+	// Local, with Adopt, is the address that they are of: the other node may have had tunnels on
+	// it that the store has not heard of, so that ids of new ones begin behind theirs.
+	Local netip.AddrPort
 }
 
 // Recovery says what became of Recovered.
@@ -53,6 +57,7 @@ type Recovery struct {
 func (s *Server) Recover(ctx context.Context, from Recovered) (Recovery, error) {
 	began := time.Now()
 	r := newReviver(s, from.Adopt)
+	r.local = from.Local
 	if err := r.read(ctx, &from); err != nil {
 		return Recovery{}, err
 	}

@@ -23,6 +23,7 @@ import (
 type reviver struct {
 	srv       *Server
 	adopt     bool
+	local     netip.AddrPort // that the other node had
 	now       time.Duration
 	wall      time.Time
 	listeners map[netip.AddrPort]uint16
@@ -398,9 +399,9 @@ func (r *reviver) accepted(a *acceptor) {
 	for i, ids := range used {
 		if len(ids) > 0 {
 			a.ids[i].restore(ids, 0)
-			if r.adopt {
-				a.ids[i].leap(r.srv.leap(tunnelLeap))
-			}
+		}
+		if r.adopt && (len(ids) > 0 || r.srv.listeners[i] == r.local) {
+			a.ids[i].leap(r.srv.leap(tunnelLeap))
 		}
 	}
 }

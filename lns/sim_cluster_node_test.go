@@ -263,7 +263,7 @@ func (s nodeServer) RecoverLast(ctx context.Context, last []sessiondb.Change) (c
 }
 
 // Adopt: see Detach.
-func (s nodeServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
+func (s nodeServer) Adopt(ctx context.Context, local netip.AddrPort, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
 	// What the database gives is waited for before the shards are touched.
 	ts, err := collect(tunnels)
 	if err != nil {
@@ -275,7 +275,7 @@ func (s nodeServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunne
 	}
 	s.l.w.cluster.books.adopted(s.l.h, ss)
 	return s.l.recover(func() (Recovery, error) {
-		return s.l.srv.Recover(ctx, Recovered{Tunnels: given(ts), Sessions: given(ss), Adopt: true})
+		return s.l.srv.Recover(ctx, Recovered{Tunnels: given(ts), Sessions: given(ss), Adopt: true, Local: local})
 	})
 }
 

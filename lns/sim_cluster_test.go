@@ -2,9 +2,7 @@ package lns
 
 import (
 	"flag"
-	"math/rand/v2"
 	"testing"
-	"time"
 )
 
 var (
@@ -15,23 +13,4 @@ var (
 var wholeCluster = simulation{"TestClusterSimulation", newClusterPlan, simulateCluster}
 
 // TestClusterSimulation runs plans of fixed seeds, then of fresh ones for a while, as TestSimulation does.
-func TestClusterSimulation(t *testing.T) {
-	kind := wholeCluster
-	if *simSeed != 0 {
-		kind.replay(t, *simSeed)
-		return
-	}
-	for seed := *simFirst; seed < *simFirst+*clusterSeeds; seed++ {
-		if !kind.survives(t, seed) {
-			return
-		}
-	}
-	n, end := 0, time.Now().Add(*clusterFresh)
-	for seed := rand.Uint64N(1 << 48); time.Now().Before(end); seed++ {
-		if !kind.survives(t, seed) {
-			return
-		}
-		n++
-	}
-	t.Logf("%d fixed seeds, %d fresh ones", *clusterSeeds, n)
-}
+func TestClusterSimulation(t *testing.T) { wholeCluster.runs(t, *clusterSeeds, *clusterFresh) }

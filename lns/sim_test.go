@@ -32,13 +32,19 @@ var oneNode = simulation{"TestSimulation", newPlan, simulate}
 
 // TestSimulation runs plans of fixed seeds, then of fresh ones for a while.
 func TestSimulation(t *testing.T) {
+	oneNode.runs(t, *simSeeds, *simFresh)
+}
+
+// runs runs so many fixed seeds, then fresh ones for a while; or -seed alone.
+func (s simulation) runs(t *testing.T, seeds uint64, fresh time.Duration) {
+	t.Helper()
 	if *simSeed != 0 {
-		oneNode.replay(t, *simSeed)
+		s.replay(t, *simSeed)
 		return
 	}
 	began, bad := time.Now(), 0
-	for seed := *simFirst; seed < *simFirst+*simSeeds; seed++ {
-		if !oneNode.survives(t, seed) {
+	for seed := *simFirst; seed < *simFirst+seeds; seed++ {
+		if !s.survives(t, seed) {
 			if bad++; !*simAll {
 				return
 			}
@@ -47,9 +53,9 @@ func TestSimulation(t *testing.T) {
 			t.Logf("seed %d done, %d violations so far, %v", seed, bad, time.Since(began).Round(time.Second))
 		}
 	}
-	n, end := 0, time.Now().Add(*simFresh)
+	n, end := 0, time.Now().Add(fresh)
 	for seed := rand.Uint64N(1 << 48); time.Now().Before(end); seed++ {
-		if !oneNode.survives(t, seed) {
+		if !s.survives(t, seed) {
 			if bad++; !*simAll {
 				return
 			}
@@ -58,7 +64,7 @@ func TestSimulation(t *testing.T) {
 	}
 	var used syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
-	t.Logf("%d fixed seeds, %d fresh ones, %d violations, %.1f s of processor time", *simSeeds, n, bad,
+	t.Logf("%d fixed seeds, %d fresh ones, %d violations, %.1f s of processor time", seeds, n, bad,
 		float64(used.Utime.Nano()+used.Stime.Nano())/1e9)
 }
 

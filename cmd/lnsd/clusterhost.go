@@ -40,8 +40,8 @@ func (s clusterServer) HandOver(local netip.AddrPort, late func([]dataplane.Data
 }
 
 // Adopt: see RecoverKept.
-func (s clusterServer) Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
-	r, err := s.Recover(ctx, lns.Recovered{Tunnels: tunnels, Sessions: sessions, Adopt: true})
+func (s clusterServer) Adopt(ctx context.Context, local netip.AddrPort, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (cluster.Recovered, error) {
+	r, err := s.Recover(ctx, lns.Recovered{Tunnels: tunnels, Sessions: sessions, Adopt: true, Local: local})
 	return cluster.Recovered(r), err
 }
 

@@ -29,8 +29,8 @@ type Server interface {
 	ForgetKept(ctx context.Context, local netip.AddrPort) error
 	RecoverKept(ctx context.Context, local netip.AddrPort) (Recovered, error)
 	RecoverLast(ctx context.Context, last []sessiondb.Change) (Recovered, error)
-	// Adopt brings to life another node's records.
-	Adopt(ctx context.Context, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (Recovered, error)
+	// Adopt brings to life another node's records of an address.
+	Adopt(ctx context.Context, local netip.AddrPort, tunnels iter.Seq2[sessiondb.Tunnel, error], sessions iter.Seq2[sessiondb.Session, error]) (Recovered, error)
 }
 
 // Hander is a Server that can hand over an address while packets go on: lns.Server.HandOver.
@@ -105,7 +105,7 @@ func (h *Sessions) load(ctx context.Context, local netip.AddrPort) (Recovered, e
 			}
 		}
 	}
-	return h.Server.Adopt(ctx, db.TunnelsAt(ctx, local), sessions)
+	return h.Server.Adopt(ctx, local, db.TunnelsAt(ctx, local), sessions)
 }
 
 // flushTime is how long a move waits for what was written behind.
