@@ -134,7 +134,7 @@ func (u *simUser) connected(c *rigCall, iccn *l2tp.Message) {
 	if p.async {
 		iccn.FramingType = l2tp.FramingAsync
 	}
-	if u.rnd.Float64() >= p.proxied {
+	if u.rnd.Float64() >= p.proxied || u.call != c { // nobody is there any more who has redialled
 		return
 	}
 	proxy := subscriber.Proxy{Auth: ppp.AuthCHAP, ID: uint8(u.rnd.IntN(256)), Authenticated: u.rnd.IntN(3) > 0}
