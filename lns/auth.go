@@ -119,7 +119,7 @@ func (sh *shard) granted(s *session, g *aaa.Grant) {
 		s.who = &who
 	}
 	if !s.address.IsValid() {
-		addr, err := sh.acquire(s, g)
+		addr, err := sh.acquire(s, s.pool(g), g.Address)
 		if err != nil {
 			sh.log.Warn("no address for a subscriber", sh.logKeys(s, "pool", s.pool(g), "err", err)...)
 			sh.deny(s, refused(err), "No address is free", err.Error())
@@ -166,9 +166,8 @@ func (s *session) pool(g *aaa.Grant) string {
 // holds it with an earlier session, that one is stale (a modem that lost
 // power dials again before its LAC has noticed) and gives way. A later session
 // does not: its call was placed while AAA took its time over this one.
-func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
-	pool := s.pool(g)
-	addr, err := sh.srv.cfg.Addresses.Acquire(pool, g.Address, s.who.User, s.owner)
+func (sh *shard) acquire(s *session, pool string, want netip.Addr) (netip.Addr, error) {
+	addr, err := sh.srv.cfg.Addresses.Acquire(pool, want, s.who.User, s.owner)
 	var held *aaa.AddressInUseError
 	if err == nil || !errors.As(err, &held) || held.User != s.who.User {
 		return addr, err
@@ -177,13 +176,18 @@ func (sh *shard) acquire(s *session, g *aaa.Grant) (netip.Addr, error) {
 		return addr, fmt.Errorf("address %v: %w", held.Address, errOutdated)
 	}
 	sh.srv.cfg.Addresses.Release(held.Address, held.Owner)
-	addr, err = sh.srv.cfg.Addresses.Acquire(pool, g.Address, s.who.User, s.owner)
+	addr, err = sh.srv.cfg.Addresses.Acquire(pool, want, s.who.User, s.owner)
 	if err == nil {
-		for i := range sh.srv.shards {
-			sh.send(i, replaced{held.Owner})
-		}
+		sh.replace(held.Owner)
 	}
 	return addr, err
+}
+
+// replace has a session end, on whichever shard it is.
+func (sh *shard) replace(owner uint64) {
+	for i := range sh.srv.shards {
+		sh.send(i, replaced{owner})
+	}
 }
 
 // replaced ends the session that another of the same subscriber has taken over from.

@@ -91,11 +91,14 @@ func (sh *shard) routed(s *session, g *aaa.Grant) error {
 		t.routes = nil
 		s.terms = &t
 	}
-	stale, err := sh.srv.prefixes.acquire(g.Routes, s.who.User, s.owner)
+	return sh.route(s, g.Routes)
+}
+
+// route takes networks for a session from the same subscriber's earlier ones, which end.
+func (sh *shard) route(s *session, list []netip.Prefix) error {
+	stale, err := sh.srv.prefixes.acquire(list, s.who.User, s.owner)
 	for _, owner := range stale {
-		for i := range sh.srv.shards {
-			sh.send(i, replaced{owner})
-		}
+		sh.replace(owner)
 	}
 	return err
 }

@@ -90,6 +90,52 @@ func TestRoutedSubscribers(t *testing.T) {
 	}
 }
 
+// A kill may come when a later call has an address and a network, and the word of it has not
+// reached the earlier call's shard. The journal has both then; the later one lives on with them.
+func TestEarlierCallAfterAKill(t *testing.T) {
+	lan, home := netip.MustParsePrefix("10.1.0.0/24"), netip.MustParseAddr("192.0.2.77")
+	for _, x := range []struct {
+		name  string
+		grant aaa.Grant
+	}{
+		{"network", aaa.Grant{Routes: []netip.Prefix{lan}}},
+		{"address", aaa.Grant{Address: home}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) { g := x.grant; return &g, nil }
+			l := r.lac(1, "tunnel secret")
+			r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+			first := l.dial("alice", nil)
+			r.until(5*time.Second, "up", func() bool { return first.up })
+			s := r.session("alice")
+			// As if the word were on its way: nobody knows of the first one's any more.
+			r.srv.prefixes.release(s.routes(), s.owner)
+			r.srv.cfg.Addresses.Release(s.address, s.owner)
+			second := l.dial("alice", nil)
+			r.until(5*time.Second, "both up", func() bool { return second.up && first.cdn == nil })
+			id := second.call.PeerID()
+			r.start(nil)
+			r.run(5 * time.Second)
+			if first.cdn == nil || second.cdn != nil {
+				t.Errorf("CDN for the earlier call %v, for the later one %v", first.cdn, second.cdn)
+			}
+			if s = r.session("alice"); s == nil || s.key.Session != id {
+				t.Fatalf("%+v lives on, want session %d", s, id)
+			}
+			if n := r.stats().Downs[CauseReplaced.String()]; n != 1 {
+				t.Errorf("causes %v", r.stats().Downs)
+			}
+			if h := r.srv.prefixes.held[lan]; x.name == "network" && h.owner != s.owner {
+				t.Errorf("the network is held by %+v", h)
+			}
+			if h := r.aaa.held[s.address]; h.owner != s.owner {
+				t.Errorf("the address is held by %+v", h)
+			}
+		})
+	}
+}
+
 // A renegotiation under another grant changes what a session holds.
 func TestRoutesOfARenegotiation(t *testing.T) {
 	grants := [][]netip.Prefix{{netip.MustParsePrefix("10.1.0.0/24"), netip.MustParsePrefix("10.2.0.0/24")}, {netip.MustParsePrefix("10.2.0.0/24")}}

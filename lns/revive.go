@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -356,14 +357,33 @@ func (r *reviver) revive() {
 		}
 		sh.flush()
 	})
+	r.number()
 	s.onShards(func(sh *shard) {
 		for _, x := range r.sessions[sh.idx] {
 			sh.reviveSession(x, r.adopt)
 		}
+		sh.inbox.put(sh.local...) // ends of sessions come with the next step
+		clear(sh.local)
+		sh.local = sh.local[:0]
 		sh.flush()
 	})
 	for i, list := range r.byShard {
 		s.shards[i].inbox.put(funcMessage(func(sh *shard) { sh.clearLeftCalls(list) }))
+	}
+}
+
+// number gives sessions their owner numbers in the order in which they began, since the
+// later of two has what both were granted.
+func (r *reviver) number() {
+	all := slices.Concat(r.sessions...)
+	slices.SortStableFunc(all, func(a, b revivedSession) int {
+		if r.adopt { // NAS-Ports are of several nodes
+			return cmp.Compare(a.sinceWall, b.sinceWall)
+		}
+		return cmp.Compare(a.who.NASPort, b.who.NASPort)
+	})
+	for _, x := range all {
+		x.owner = r.srv.lastOwner.Add(1)
 	}
 }
 
@@ -458,7 +478,6 @@ func (sh *shard) reviveSA(t *tunnel) {
 // reviveSession puts a session into its shard, the pool and the plane.
 func (sh *shard) reviveSession(v revivedSession, adopt bool) {
 	s, t := v.session, v.session.facts
-	s.owner = sh.srv.lastOwner.Add(1)
 	sh.sessions[s.key] = s
 	sh.srv.sessions.Add(1)
 	t.profile.use.sessions.Add(1)
@@ -469,13 +488,14 @@ func (sh *shard) reviveSession(v revivedSession, adopt bool) {
 	p.Counted = v.counted
 	sh.adds = append(sh.adds, p)
 	sh.setTimer(s)
-	if _, err := sh.srv.cfg.Addresses.Acquire("", s.address, s.who.User, s.owner); err != nil {
+	// Two of one subscriber can have the same here, when the earlier was about to end.
+	if _, err := sh.acquire(s, "", s.address); err != nil {
 		sh.log.Error("a session that lives on has an address that is another's; it is ended", sh.logKeys(s, "address", s.address, "err", err)...)
-		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, CauseAddressInUse, err.Error()) }))
+		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, refused(err), err.Error()) }))
 	}
-	if _, err := sh.srv.prefixes.acquire(s.routes(), s.who.User, s.owner); err != nil {
+	if err := sh.route(s, s.routes()); err != nil {
 		sh.log.Error("a session that lives on has a network that is another's; it is ended", sh.logKeys(s, "err", err)...)
-		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, CauseAddressInUse, err.Error()) }))
+		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, refused(err), err.Error()) }))
 	}
 	if adopt {
 		now := sh.srv.clock.Wall()
