@@ -122,7 +122,9 @@ func (u *simUser) pickUp(c *rigCall) {
 	}
 	r := c.lac
 	_ = r.t.Send(u.w.now, fx.Send, c.call.PeerID(), &r.fx)
-	u.begin(c, userName(u.index))
+	if u.call == c { // else nobody is there any more who has redialled
+		u.begin(c, userName(u.index))
+	}
 	t.touched()
 }
 

@@ -157,7 +157,10 @@ func (n *simNet) speaker(d *dataplane.Datagram, h *l2tp.Header) (id uint16, ok b
 	var found []uint16
 	for _, sh := range srv.shards {
 		for k, t := range sh.tunnels {
-			if k.listener == d.Listener && t.facts.peer.Load().AddrPort == d.Peer && t.t.PeerID() == h.TunnelID && says(t, h) {
+			at := t.facts.peer.Load().AddrPort
+			// Some of a step's datagrams may be for the port from which the LAC has moved in it.
+			moved := n.w.plan.profile.FloatPeer && at.Addr() == d.Peer.Addr()
+			if k.listener == d.Listener && (at == d.Peer || moved) && t.t.PeerID() == h.TunnelID && says(t, h) {
 				found = append(found, k.id)
 			}
 		}
