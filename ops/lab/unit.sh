@@ -10,7 +10,7 @@ packages=$(go list "${@:-./...}" | grep -vE '/ops/lab/(interop|ipsec)$') || exit
 
 # Part of the tests start real servers, whose state go's test cache cannot see: -count=1.
 # shellcheck disable=SC2086
-go test -count=1 -timeout 15m -v $packages >$log 2>&1
+go test -count=1 -timeout 20m -v $packages >$log 2>&1
 status=$?
 if [ $status -ne 0 ]; then
 	# Of a package that failed, everything; it ends with a line FAIL <package>.
