@@ -72,6 +72,7 @@ var mutations = []mutation{
 func TestMutations(t *testing.T) {
 	root, err := filepath.Abs("../../..")
 	must(t, err)
+	must(t, compiles(t.TempDir(), root))
 	pick := os.Getenv(envMutations)
 	var table strings.Builder
 	for i := range mutations {
@@ -105,17 +106,57 @@ func (m *mutation) apply(root string) (string, error) {
 	return strings.Replace(string(b), m.old, m.new, 1), nil
 }
 
+// compiles builds the code without any of the mechanisms: what does not compile would fail in a guest too, but not
+// because of what it takes out.
+func compiles(dir, root string) error {
+	texts := map[string]string{}
+	for i := range mutations {
+		m := &mutations[i]
+		text, err := m.apply(root)
+		if err != nil {
+			return err
+		}
+		if before, ok := texts[m.file]; ok {
+			text = strings.Replace(before, m.old, m.new, 1)
+		}
+		texts[m.file] = text
+	}
+	overlay, err := writeOverlay(dir, root, texts)
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command("go", "build", "-overlay", overlay, "culvert/lns/...").CombinedOutput(); err != nil {
+		return fmt.Errorf("the code without its mechanisms does not compile: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// writeOverlay writes a file for `go build -overlay` with the texts of files.
+func writeOverlay(dir, root string, texts map[string]string) (string, error) {
+	replace := map[string]string{}
+	for file, text := range texts {
+		changed := filepath.Join(dir, strings.ReplaceAll(file, "/", "-"))
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		replace[filepath.Join(root, file)] = changed
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return "", err
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	return overlay, os.WriteFile(overlay, b, 0o600)
+}
+
 // failedRow finds what rows failed, and why.
 var failedRow = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 
 // try runs the rows in a guest with the programs so changed. Parts of a test's name are matched one by one.
 func (m *mutation) try(t *testing.T, root, text string, table *strings.Builder) {
 	dir := t.TempDir()
-	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
-	must(t, os.WriteFile(changed, []byte(text), 0o600))
-	b, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, m.file): changed}})
+	overlay, err := writeOverlay(dir, root, map[string]string{m.file: text})
 	must(t, err)
-	must(t, os.WriteFile(overlay, b, 0o600))
 	test, rows, _ := strings.Cut(m.rows[0], "/")
 	for _, row := range m.rows[1:] {
 		_, more, _ := strings.Cut(row, "/")
