@@ -117,14 +117,10 @@ func (sh *shard) closeAccount(s *session, detail string) {
 	sh.eventWith(s, EventSessionDown, s.cause.String(), detail, c)
 }
 
-// unqueueAdd takes back an addition of this same step, which the plane has not seen.
+// unqueueAdd takes back the additions of this same step, which the plane has not seen: that of a session
+// that has come up, and those of one that has moved or renegotiated in it.
 func (sh *shard) unqueueAdd(key dataplane.Key) {
-	for i := range sh.adds {
-		if sh.adds[i].Key == key {
-			sh.adds = append(sh.adds[:i], sh.adds[i+1:]...)
-			return
-		}
-	}
+	sh.adds = slices.DeleteFunc(sh.adds, func(p dataplane.Session) bool { return p.Key == key })
 }
 
 // finish lets a session go, and tells the LAC unless it knows.

@@ -156,3 +156,25 @@ func TestFloatPeerMeetsItself(t *testing.T) {
 	}
 	r.checkEmpty()
 }
+
+// A session whose LAC moves, and which ends, in one step of its shard was on its way to the plane twice,
+// and is not there afterwards.
+func TestFloatPeerEndsAtOnce(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.LACs[0].FloatPeer = true })
+	l := r.lac(1, "tunnel secret")
+	r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+	c, other := l.dial("alice", nil), l.dial("bob", nil)
+	r.until(5*time.Second, "up", func() bool { return c.up && other.up })
+	s := r.session("alice")
+	sh := r.srv.shards[dataplane.ShardOf(s.key.Session, len(r.srv.shards))]
+	sh.inbox.put(callsMoved{s.facts, []uint16{s.key.Session}}, callsMoved{s.facts, []uint16{s.key.Session}},
+		funcMessage(func(sh *shard) { sh.drop(s, CauseLACDisconnect, "") }))
+	r.run(time.Second)
+	before := len(r.core)
+	c.ping(c.client.Address(), 100)
+	other.ping(other.client.Address(), 100)
+	r.run(time.Second)
+	if n := len(r.core) - before; n != 1 || r.session("alice") != nil {
+		t.Errorf("%d packets came to the core, want the other session's", n)
+	}
+}

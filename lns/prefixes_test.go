@@ -95,17 +95,25 @@ func TestRoutedSubscribers(t *testing.T) {
 func TestEarlierCallAfterAKill(t *testing.T) {
 	lan, home := netip.MustParsePrefix("10.1.0.0/24"), netip.MustParseAddr("192.0.2.77")
 	for _, x := range []struct {
-		name  string
-		grant aaa.Grant
+		name   string
+		grant  aaa.Grant
+		to     string
+		before int // calls of others, which bring the two to other shards
 	}{
-		{"network", aaa.Grant{Routes: []netip.Prefix{lan}}},
-		{"address", aaa.Grant{Address: home}},
+		{"network", aaa.Grant{Routes: []netip.Prefix{lan}}, "10.1.0.9", 0},
+		{"network, other shards", aaa.Grant{Routes: []netip.Prefix{lan}}, "10.1.0.9", 1},
+		{"address", aaa.Grant{Address: home}, home.String(), 0},
+		{"address, other shards", aaa.Grant{Address: home}, home.String(), 1},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRig(t, nil)
-			r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) { g := x.grant; return &g, nil }
 			l := r.lac(1, "tunnel secret")
 			r.until(5*time.Second, "tunnel up", func() bool { return l.up })
+			for range x.before {
+				other := l.dial("bob", nil)
+				r.until(5*time.Second, "up", func() bool { return other.up })
+			}
+			r.aaa.decide = func(aaa.Request) (*aaa.Grant, error) { g := x.grant; return &g, nil }
 			first := l.dial("alice", nil)
 			r.until(5*time.Second, "up", func() bool { return first.up })
 			s := r.session("alice")
@@ -116,7 +124,13 @@ func TestEarlierCallAfterAKill(t *testing.T) {
 			r.until(5*time.Second, "both up", func() bool { return second.up && first.cdn == nil })
 			id := second.call.PeerID()
 			r.start(nil)
+			r.plane.InjectCore(ipPacket(netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr(x.to), 100)) // before the earlier one ends
 			r.run(5 * time.Second)
+			r.plane.InjectCore(ipPacket(netip.MustParseAddr("203.0.113.5"), netip.MustParseAddr(x.to), 100))
+			r.run(time.Second)
+			if len(first.packets) != 0 || len(second.packets) != 2 {
+				t.Errorf("of two packets the earlier call got %d, the later one %d", len(first.packets), len(second.packets))
+			}
 			if first.cdn == nil || second.cdn != nil {
 				t.Errorf("CDN for the earlier call %v, for the later one %v", first.cdn, second.cdn)
 			}
@@ -126,7 +140,7 @@ func TestEarlierCallAfterAKill(t *testing.T) {
 			if n := r.stats().Downs[CauseReplaced.String()]; n != 1 {
 				t.Errorf("causes %v", r.stats().Downs)
 			}
-			if h := r.srv.prefixes.held[lan]; x.name == "network" && h.owner != s.owner {
+			if h := r.srv.prefixes.held[lan]; len(x.grant.Routes) > 0 && h.owner != s.owner {
 				t.Errorf("the network is held by %+v", h)
 			}
 			if h := r.aaa.held[s.address]; h.owner != s.owner {

@@ -1,7 +1,6 @@
 package lns
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -357,9 +356,19 @@ func (r *reviver) revive() {
 		}
 		sh.flush()
 	})
-	r.number()
-	s.onShards(func(sh *shard) {
-		for _, x := range r.sessions[sh.idx] {
+	// One after the other on all shards: the plane sends what is for an address to the session that came last.
+	early, late := r.number()
+	r.reviveSessions(early)
+	r.reviveSessions(late)
+	for i, list := range r.byShard {
+		s.shards[i].inbox.put(funcMessage(func(sh *shard) { sh.clearLeftCalls(list) }))
+	}
+}
+
+// reviveSessions brings sessions to life, which are given by shard.
+func (r *reviver) reviveSessions(list [][]revivedSession) {
+	r.srv.onShards(func(sh *shard) {
+		for _, x := range list[sh.idx] {
 			sh.reviveSession(x, r.adopt)
 		}
 		sh.inbox.put(sh.local...) // ends of sessions come with the next step
@@ -367,24 +376,6 @@ func (r *reviver) revive() {
 		sh.local = sh.local[:0]
 		sh.flush()
 	})
-	for i, list := range r.byShard {
-		s.shards[i].inbox.put(funcMessage(func(sh *shard) { sh.clearLeftCalls(list) }))
-	}
-}
-
-// number gives sessions their owner numbers in the order in which they began, since the
-// later of two has what both were granted.
-func (r *reviver) number() {
-	all := slices.Concat(r.sessions...)
-	slices.SortStableFunc(all, func(a, b revivedSession) int {
-		if r.adopt { // NAS-Ports are of several nodes
-			return cmp.Compare(a.sinceWall, b.sinceWall)
-		}
-		return cmp.Compare(a.who.NASPort, b.who.NASPort)
-	})
-	for _, x := range all {
-		x.owner = r.srv.lastOwner.Add(1)
-	}
 }
 
 // The cluster's store does not know the ids that another node has given last, and a LAC may
