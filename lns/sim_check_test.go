@@ -30,6 +30,7 @@ type checker struct {
 	begun  bool // the life has begun: tunnels that come now are new
 	looked bool // at what a step sends, so that there is no need to look once more after it
 	moved  bool // an address was taken or given back since the last look
+	rivals rivals
 }
 
 // endedIDs are those of a tunnel's sessions that have ended: how many, and when each.
@@ -74,7 +75,9 @@ func (c *checker) step(sh *shard) {
 	}
 	c.looked = false
 	c.totals()
+	c.rivals.networks(c)
 	if c.quiet() {
+		c.rivals.look(c)
 		c.books()
 		if c.moved || c.steps%8 == 0 {
 			c.moved = false
@@ -110,6 +113,7 @@ func (c *checker) ids(sh *shard) {
 			}
 			c.tunnels[id] = t
 			c.rested(id)
+			c.rivals.single(c, t)
 		}
 		c.order(t)
 		c.repeats(t)
@@ -122,6 +126,7 @@ func (c *checker) ids(sh *shard) {
 			delete(c.serials, t.facts)
 			delete(c.latest, t.facts)
 			delete(c.tunnels, id)
+			delete(c.rivals.at, t)
 		}
 	}
 	c.sessionIDs(sh)

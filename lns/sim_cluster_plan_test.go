@@ -3,7 +3,6 @@ package lns
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"culvert/aaa"
@@ -21,8 +20,8 @@ type clusterPlan struct {
 // newClusterPlan makes a plan of a seed.
 func newClusterPlan(seed uint64) *plan {
 	base := seed
-	for base%bigSeeds == bigSeed {
-		base += 1 << 50 // a cluster is never big
+	for base%bigSeeds == bigSeed || base%rivalSeeds == rivalSeed {
+		base += 1 << 50 // a cluster is never big, nor its subscribers rivals
 	}
 	p := newPlan(base)
 	p.seed = seed
@@ -44,10 +43,7 @@ func newClusterPlan(seed uint64) *plan {
 		text, do := clusterKinds[r.IntN(len(clusterKinds))](p, r)
 		p.actions = append(p.actions, action{at: time.Duration(r.Int64N(int64(p.chaos))), text: text, do: do})
 	}
-	slices.SortStableFunc(p.actions, func(a, b action) int { return int(a.at - b.at) })
-	for i := range p.actions {
-		p.actions[i].index = i
-	}
+	p.inOrder()
 	for range 1 + r.IntN(2) {
 		p.cluster.acts = append(p.cluster.acts, act{kind: actKind(r.IntN(int(actKinds))), address: r.IntN(3), to: r.IntN(3), lasts: 2*p.cluster.lease + 15*time.Second})
 	}

@@ -65,8 +65,17 @@ func (t *simTunnel) open() {
 		return
 	}
 	l.lastID++
-	t.starts(newLAC(l.w, l.address, l.lastID, &l.cfg))
-	l.w.tell("LAC %d opens tunnel %d", l.index, l.lastID)
+	t.openAs(l.lastID)
+}
+
+// openAs opens a tunnel under an id.
+func (t *simTunnel) openAs(id uint16) {
+	l := t.lac
+	if t.rigLAC != nil || l.gone {
+		return
+	}
+	t.starts(newLAC(l.w, l.address, id, &l.cfg))
+	l.w.tell("LAC %d opens tunnel %d", l.index, id)
 	t.touched()
 }
 

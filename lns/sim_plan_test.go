@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,6 +104,9 @@ func newPlan(seed uint64) *plan {
 		p.acctLoss = r.Float64() * 0.5
 	}
 	p.plan(r)
+	if seed%rivalSeeds == rivalSeed {
+		p.rival(r)
+	}
 	return p
 }
 
@@ -186,10 +188,7 @@ func (p *plan) plan(r *rand.Rand) {
 		text, do := make(p, r)
 		p.actions = append(p.actions, action{at: time.Duration(r.Int64N(int64(p.chaos))), text: text, do: do})
 	}
-	slices.SortStableFunc(p.actions, func(a, b action) int { return int(a.at - b.at) })
-	for i := range p.actions {
-		p.actions[i].index = i
-	}
+	p.inOrder()
 }
 
 // String describes the plan and lists its events.
@@ -259,7 +258,11 @@ func raining(p *plan, r *rand.Rand) (string, func(*world)) {
 }
 
 func asking(_ *plan, r *rand.Rand) (string, func(*world)) {
-	m, d := radiusMode(1+r.IntN(int(radiusModes)-1)), seconds(r, 40)
+	return asks(radiusMode(1+r.IntN(int(radiusModes)-1)), seconds(r, 40))
+}
+
+// asks has RADIUS answer in some way for a while.
+func asks(m radiusMode, d time.Duration) (string, func(*world)) {
 	return fmt.Sprintf("RADIUS authentication is %v for %v", m, d), func(w *world) {
 		w.radius.mode = m
 		w.after(d, func() { w.radius.mode = radiusWell })

@@ -19,6 +19,7 @@ import (
 //
 //	sim_test.go           what go test runs, and how a failure is shrunk
 //	sim_plan_test.go      seeds to plans: sizes, habits, and what goes wrong when
+//	sim_rival_test.go     plans in which subscribers and LACs get into their own way
 //	sim_world_test.go     time, chance, and the order of events
 //	sim_life_test.go      one life of lnsd, from its start to its death
 //	sim_store_test.go     the journal: it fails, stalls, and survives
@@ -31,6 +32,7 @@ import (
 //	sim_user_test.go      subscribers
 //	sim_eap_test.go       EAP, on both sides of the LNS
 //	sim_check_test.go     what must be true after each step
+//	sim_single_test.go    what only one of two may have
 //	sim_end_test.go       what must be true in the end
 //	sim_mutation_test.go  faults put into the code, each of which must be caught
 
