@@ -13,6 +13,8 @@ import (
 type session struct {
 	m   *Manager
 	cmd *vici.Conn
+	// same says that this is the charon of the last connection, which has only been deaf, or slow.
+	same bool
 }
 
 // call gives one command its time.
@@ -30,6 +32,9 @@ func (s *session) greet(ctx context.Context) error {
 	}
 	s.m.cfg.Log.Info("charon is there", "daemon", v.Get("daemon"), "version", v.Get("version"), "socket", s.m.cfg.Socket)
 	s.m.away = ""
+	pid := s.cmd.PID()
+	s.same = pid != 0 && pid == s.m.charonPID
+	s.m.charonPID = pid
 	s.m.setConnected(true, v.Get("version"))
 	return nil
 }
@@ -41,8 +46,10 @@ func (s *session) begin(ctx context.Context) error {
 	m := s.m
 	m.ikes = ikeLog{}
 	clear(m.ours)
-	m.tab.exhume()
-	if err := s.resync(ctx, true); err != nil {
+	if !s.same {
+		m.tab.exhume()
+	}
+	if err := s.resync(ctx, !s.same); err != nil {
 		return err
 	}
 	m.wants, m.loaded, m.lastAudit = nil, nil, time.Now()

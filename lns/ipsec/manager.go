@@ -64,6 +64,7 @@ type Manager struct {
 	away      string               // what was last said of a charon that is away
 	wallSet   bool                 // the wall is as profiles want it
 	mixed     string               // what was last said of profiles that get into each other's way
+	charonPID int                  // the process of the last connection, 0 where that is not known
 	cleaned   bool                 // what an earlier life of lnsd has left in charon is gone
 }
 

@@ -10,14 +10,14 @@ import (
 	"culvert/lns/ipsec/vici"
 )
 
-// resync compares what is known with what charon has. With begin, charon may be
+// resync compares what is known with what charon has. With restarted, charon may be
 // another than before: SAs that it does not know are then lost, and taken out of the kernel too.
-func (s *session) resync(ctx context.Context, begin bool) error {
+func (s *session) resync(ctx context.Context, restarted bool) error {
 	m := s.m
 	ctx, cancel := context.WithTimeoutCause(ctx, listTime, fmt.Errorf("charon has not listed its SAs within %v", listTime))
 	defer cancel()
 	var before snapshot
-	if begin {
+	if restarted {
 		before = m.snapshot()
 	}
 	live := map[spis]bool{}
@@ -37,14 +37,19 @@ func (s *session) resync(ctx context.Context, begin bool) error {
 		return err
 	}
 	m.lastSync = now
-	m.dropLost(live, begin, now)
-	if begin {
+	if restarted {
+		m.dropLost(live, true, now)
 		m.clearStale(before, all)
 	}
 	for i := range found {
 		if found[i].c.state != "REKEYED" {
 			m.childUp(found[i].conn, &found[i].c)
 		}
+	}
+	if !restarted {
+		// Only now: a peer may have got new keys without our having heard of it. Another charon
+		// gives the same marks to others; this one does not.
+		m.dropLost(live, false, now)
 	}
 	return nil
 }
