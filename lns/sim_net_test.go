@@ -146,7 +146,8 @@ func (w *world) outside() *simHost {
 }
 
 // speaker is the tunnel of the LNS that sends a control message to a LAC's tunnel. Where the LAC has
-// two of one id, since it has begun anew, the numbers tell which; where they fit both, nobody can.
+// two of one id, since it has begun anew, the numbers tell which; where they fit both, nobody can. And
+// what is said in one of two that are at one place the LAC may take for the other's, sooner or later.
 func (n *simNet) speaker(d *dataplane.Datagram, h *l2tp.Header) (id uint16, ok bool) {
 	srv := n.w.life.srv
 	if n.w.plan.big {
@@ -154,22 +155,34 @@ func (n *simNet) speaker(d *dataplane.Datagram, h *l2tp.Header) (id uint16, ok b
 			return id, true
 		}
 	}
-	var found []uint16
+	var found, twins []uint16
 	for _, sh := range srv.shards {
 		for k, t := range sh.tunnels {
 			at := t.facts.peer.Load().AddrPort
 			// Some of a step's datagrams may be for the port from which the LAC has moved in it.
 			moved := n.w.plan.profile.FloatPeer && at.Addr() == d.Peer.Addr()
-			if k.listener == d.Listener && (at == d.Peer || moved) && t.t.PeerID() == h.TunnelID && says(t, h) {
+			if k.listener != d.Listener || at != d.Peer && !moved || t.t.PeerID() != h.TunnelID {
+				continue
+			}
+			if says(t, h) {
 				found = append(found, k.id)
+			}
+			if at == d.Peer {
+				twins = append(twins, k.id)
 			}
 		}
 	}
-	if len(found) == 1 {
-		return found[0], true
+	one := len(found) == 1
+	if !one {
+		twins = append(twins, found...)
 	}
-	for _, id := range found {
-		n.stream(streamKey{n.w.lives, d.Listener, id}).blind = true
+	if len(twins) > 1 {
+		for _, id := range twins {
+			n.stream(streamKey{n.w.lives, d.Listener, id}).blind = true
+		}
+	}
+	if one {
+		return found[0], true
 	}
 	return 0, false
 }
