@@ -28,7 +28,7 @@ type Addresses interface {
 // still comes for it is taken.
 type Lingerer interface {
 	// Linger does that for an address that Add has added, until undo, which is to be
-	// called before Add or Remove, and is nil where nothing could be done.
+	// called after Add or before Remove, and is nil where nothing could be done.
 	Linger(a netip.Addr) (undo func(), err error)
 }
 

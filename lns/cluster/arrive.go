@@ -21,6 +21,11 @@ type arriving struct {
 	// ready is closed when all that is on it is alive here.
 	ready chan struct{}
 	once  sync.Once
+	// opens is closed when this node answers for the address.
+	opens  chan struct{}
+	opened sync.Once
+	// early is what comes here, or is to leave, before that.
+	early *backlog
 
 	open bool
 	// waiting is what came before that.
@@ -93,6 +98,9 @@ func (r *Runner) arrive(c net.Conn) {
 	_ = r.ask(r.ctx, func() {
 		if a.p.arriving == a {
 			a.p.arriving = nil
+			if a.p.leaving == nil { // else it has gone on already, and that one has the fence
+				r.cfg.Fence.Divert(a.p.listener, nil)
+			}
 		}
 	})
 }
@@ -107,7 +115,7 @@ func (r *Runner) welcome(w *wire) (*arriving, error) {
 	if kind != frameOffer || json.Unmarshal(text, &o) != nil {
 		return nil, fmt.Errorf("%w: kind %d instead of an offer", errFrame, kind)
 	}
-	a := &arriving{r: r, w: w, epoch: o.Epoch + 1, ready: make(chan struct{})}
+	a := &arriving{r: r, w: w, epoch: o.Epoch + 1, ready: make(chan struct{}), opens: make(chan struct{}), early: newBacklog()}
 	why := ""
 	if err := r.ask(r.ctx, func() { why = a.take(&o) }); err != nil {
 		return nil, err
@@ -139,15 +147,50 @@ func (a *arriving) take(o *offer) string {
 	return ""
 }
 
-// loaded says in the loop that what is on an address is alive here.
+// loaded says in the loop that what is on an address is alive here. From now on this node's core may have packets
+// for its subscribers, and soon the LACs' come here: they wait for the word that the other node has stopped.
 func (p *place) loaded() {
 	if a := p.arriving; a != nil && a.epoch == p.epoch {
-		a.once.Do(func() { close(a.ready) })
+		a.once.Do(func() {
+			a.r.cfg.Fence.Divert(p.listener, a.early.add)
+			close(a.ready)
+		})
+	}
+}
+
+// answers says in the loop that this node answers for the address.
+func (p *place) answers() {
+	if a := p.arriving; a != nil && a.epoch == p.epoch {
+		a.opened.Do(func() { close(a.opens) })
+	}
+}
+
+// takeEarly gives on what waited for this node to answer, and what a reader that was just
+// looking at the fence then has sent the same way.
+func (a *arriving) takeEarly(ended <-chan struct{}) {
+	select {
+	case <-a.opens:
+	case <-ended:
+		return
+	}
+	for done := false; !done; {
+		select {
+		case <-a.early.woken:
+		case <-ended:
+			done = true
+		}
+		_ = a.early.take().each(func(kind frameKind, b []byte) error {
+			if a.r.cfg.Fence.Until(a.p.listener) <= a.r.now() {
+				return nil // it had to stop again: the fence would send it here once more
+			}
+			return a.give(kind, b)
+		})
 	}
 }
 
 // run hears the old owner out.
 func (a *arriving) run(ended <-chan struct{}) error {
+	a.r.done.Go(func() { a.takeEarly(ended) })
 	a.r.done.Go(func() {
 		select {
 		case <-a.ready:
@@ -166,7 +209,7 @@ func (a *arriving) run(ended <-chan struct{}) error {
 		case frameCounts:
 			err = a.count(b)
 		case frameGone:
-			err = a.opened()
+			err = a.stopped(ended)
 		case frameCame, frameLeaves:
 			err = a.late(kind, b)
 		case frameEnd:
@@ -186,14 +229,20 @@ func (a *arriving) count(b []byte) error {
 	return err
 }
 
-// opened has this node answer: the other does not any more.
-func (a *arriving) opened() error {
+// stopped has this node answer, since the other does not any more, and waits until it does: an answer to what was sent
+// on is refused by the kernel before the address is on this host.
+func (a *arriving) stopped(ended <-chan struct{}) error {
 	err := a.r.ask(a.r.ctx, func() {
 		a.r.m.Stopped(a.p.local, a.epoch)
 		a.r.publish()
 	})
 	if err != nil {
 		return err
+	}
+	select {
+	case <-a.opens:
+	case <-ended:
+	case <-time.After(2 * placeTime):
 	}
 	a.open = true
 	for _, f := range a.waiting {
@@ -213,6 +262,11 @@ func (a *arriving) late(kind frameKind, b []byte) error {
 		}
 		return nil
 	}
+	return a.give(kind, b)
+}
+
+// give gives datagrams to the plane.
+func (a *arriving) give(kind frameKind, b []byte) error {
 	list, err := parseDatagrams(b, uint16(a.p.listener))
 	if err != nil {
 		return err

@@ -29,20 +29,11 @@ type leaving struct {
 	// back is closed when the address is to come back here already.
 	back chan struct{}
 	once sync.Once
-
-	mu sync.Mutex
-	// late is what waits to be sent, by whether it leaves, in frames.
-	late  [2][][]byte
-	size  int
-	lost  int
-	woken chan struct{}
+	// counting is held while host counts.
+	counting sync.Mutex
+	// late is what waits to be sent on.
+	late *backlog
 }
-
-// The bounds of what waits to be sent on, in octets, and of one frame of it.
-const (
-	maxLate   = 16 << 20
-	lateFrame = 1 << 16
-)
 
 // lateTime is for how long packets that come to the old owner are sent on: longer than
 // it takes the neighbours to hear where the address is.
@@ -64,7 +55,7 @@ func (r *Runner) offer(p *place, a cluster.Address, to, at string) (*leaving, er
 		c.Close()
 		return nil, err
 	}
-	l := &leaving{r: r, p: p, w: w, ready: make(chan struct{}), broken: make(chan struct{}), back: make(chan struct{}), woken: make(chan struct{}, 1)}
+	l := &leaving{r: r, p: p, w: w, ready: make(chan struct{}), broken: make(chan struct{}), back: make(chan struct{}), late: newBacklog()}
 	r.done.Go(l.listen)
 	r.done.Go(l.sendOn)
 	return l, nil
@@ -115,41 +106,11 @@ func (l *leaving) listen() {
 	}
 }
 
-// lateFrom takes what comes too late, or is to leave too late; for Fence.Divert.
-func (l *leaving) lateFrom(out bool, batch []dataplane.Datagram) {
-	way := 0
-	if out {
-		way = 1
-	}
-	l.mu.Lock()
-	for i := range batch {
-		d := &batch[i]
-		if d.Mark != 0 || l.size+len(d.B) > maxLate { // the other node does not have the SA
-			l.lost++
-			continue
-		}
-		list := l.late[way]
-		if n := len(list); n == 0 || len(list[n-1])+len(d.B) > lateFrame {
-			list = append(list, make([]byte, 0, lateFrame))
-		}
-		at := &list[len(list)-1]
-		before := len(*at)
-		*at = appendDatagram(*at, d)
-		l.size += len(*at) - before
-		l.late[way] = list
-	}
-	l.mu.Unlock()
-	select {
-	case l.woken <- struct{}{}:
-	default:
-	}
-}
-
-// sendOn sends what lateFrom has taken, until the connection ends.
+// sendOn sends what came or was to leave too late, until the connection ends.
 func (l *leaving) sendOn() {
 	for {
 		select {
-		case <-l.woken:
+		case <-l.late.woken:
 		case <-l.broken:
 			return
 		}
@@ -160,24 +121,28 @@ func (l *leaving) sendOn() {
 	}
 }
 
+// flush sends what waits. What is to leave was counted here, maybe after the other node was told what was: it is told
+// first, so that a session that ends with its answer is accounted with it.
 func (l *leaving) flush() error {
-	l.mu.Lock()
-	late := l.late
-	l.late, l.size = [2][][]byte{}, 0
-	l.mu.Unlock()
-	for way, kind := range [2]frameKind{frameCame, frameLeaves} {
-		for _, b := range late[way] {
-			if err := l.w.write(kind, b); err != nil {
-				return err
-			}
+	frames := l.late.take()
+	if len(frames[1]) > 0 {
+		if err := l.tellCounted(); err != nil {
+			return err
 		}
 	}
-	return nil
+	return frames.each(l.w.write)
+}
+
+// tellCounted tells what sessions have counted since it was told last.
+func (l *leaving) tellCounted() error {
+	l.counting.Lock()
+	defer l.counting.Unlock()
+	return l.tell(l.host.Counted())
 }
 
 // begin takes tunnels and sessions from the LNS, whose plane goes on.
 func (l *leaving) begin(ctx context.Context) (last []sessiondb.Change, err error) {
-	l.host, last, err = l.r.cfg.Host.HandOver(ctx, l.p.local, func(batch []dataplane.Datagram) { l.lateFrom(false, batch) })
+	l.host, last, err = l.r.cfg.Host.HandOver(ctx, l.p.local, func(batch []dataplane.Datagram) { l.late.add(false, batch) })
 	return last, err
 }
 
@@ -201,7 +166,7 @@ func (l *leaving) finish(until time.Duration) error {
 		l.r.m.Left(l.p.local)
 		l.p.lingers, l.p.leaving = false, l
 		if err == nil {
-			l.r.cfg.Fence.Divert(l.p.listener, l.lateFrom)
+			l.r.cfg.Fence.Divert(l.p.listener, l.late.add)
 			l.p.on = 0 // the address is not taken away yet
 			l.r.puts <- put{a: l.p.local.Addr(), linger: lingers}
 		}
@@ -215,7 +180,7 @@ func (l *leaving) finish(until time.Duration) error {
 	case <-lingers:
 	case <-time.After(wireTime):
 	}
-	if err = l.tell(l.host.Counted()); err == nil {
+	if err = l.tellCounted(); err == nil {
 		err = l.w.write(frameGone, nil)
 	}
 	l.r.done.Go(func() {
@@ -263,20 +228,18 @@ func (l *leaving) tell(list []dataplane.Counted) error {
 // end has the plane forget the sessions. What they have counted since is told where somebody listens.
 func (l *leaving) end(told bool) {
 	l.r.cfg.Fence.Divert(l.p.listener, nil)
-	list := l.host.End()
-	err := l.flush()
+	l.counting.Lock()
+	err := l.tell(l.host.End())
+	l.counting.Unlock()
 	if err == nil {
-		err = l.tell(list)
+		err = l.flush()
 	}
 	if err == nil {
 		err = l.w.write(frameEnd, nil)
 	}
 	l.w.c.Close()
 	<-l.broken
-	l.mu.Lock()
-	lost := l.lost
-	l.mu.Unlock()
-	if told && (err != nil || lost > 0) {
+	if lost := l.late.missed(); told && (err != nil || lost > 0) {
 		l.r.log.Warn("cluster: not all that came late for an address that has moved was sent on", "address", l.p.local, "packets_lost", lost, "err", err)
 	}
 	_ = l.r.ask(l.r.ctx, func() {

@@ -59,16 +59,76 @@ func TestMoveWithoutLoss(t *testing.T) {
 		return w.did("b: control comes 192.0.2.9:1701 open true") == 1 && w.did("b: data leaves 192.0.2.9:1701 open true") == 1
 	})
 	eventually(t, "a has ended", func() bool { return w.did("a ends") == 1 && w.did("a forgets") > 0 })
-	eventually(t, "b has counted twice", func() bool { return w.did("b counts [{{0 1 2} {5 0 0 0 0}}]") == 2 })
+	// When a stopped, before what was to leave, as that was counted on a, and at the end.
+	counts := "b counts [{{0 1 2} {5 0 0 0 0}}]"
+	eventually(t, "b has counted", func() bool { return w.did(counts) == 3 })
+	w.mu.Lock()
+	left := slices.Index(w.happened, "b: data leaves 192.0.2.9:1701 open true")
+	before := 0
+	for _, what := range w.happened[:max(0, left)] {
+		if what == counts {
+			before++
+		}
+	}
+	w.mu.Unlock()
+	if before != 2 {
+		t.Errorf("b has counted %d times before it sent for a: %v", before, w.happened)
+	}
 	if !open(fb) || w.did("transferred 3") != 1 {
 		t.Errorf("b answers: %v; %v", open(fb), w.happened)
 	}
 }
 
+// TestMoveWaitsForTheHost has the new owner's host take its time until it has the address. Before, the kernel would
+// refuse to send from it: nothing is answered, and what was sent on, came early or is to leave waits.
+func TestMoveWaitsForTheHost(t *testing.T) {
+	w := newWorld()
+	a, b, fa, fb := pair(t, w)
+	placing := make(chan struct{})
+	w.mu.Lock()
+	w.placing = placing
+	w.mu.Unlock()
+	if _, err := a.MoveAll(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	peer := netip.MustParseAddrPort("192.0.2.9:1701")
+	a.places[local].sendLate([]dataplane.Datagram{{Peer: peer, B: []byte("late")}})
+	var asked bool
+	eventually(t, "b's host is told", func() bool {
+		err := b.ask(t.Context(), func() { asked = b.places[local].on > 0 })
+		return err == nil && asked
+	})
+	if open(fa) || open(fb) {
+		t.Errorf("while b's host does not have the address, a answers: %v, b: %v", open(fa), open(fb))
+	}
+	for _, out := range []bool{false, true} {
+		early := fb.Diverted(0)
+		if early == nil {
+			t.Fatal("nobody keeps what is early")
+		}
+		early(out, []dataplane.Datagram{{Peer: peer, B: []byte("early")}})
+	}
+	close(placing)
+	for _, what := range []string{"late leaves", "early comes", "early leaves"} {
+		word, verb, _ := strings.Cut(what, " ")
+		eventually(t, what, func() bool { return w.did("b: "+word+" "+verb+" 192.0.2.9:1701 open true") == 1 })
+	}
+}
+
+// TestAHookThatHangs has a host that never says that it has the address.
+func TestAHookThatHangs(t *testing.T) {
+	w := newWorld()
+	placing := make(chan struct{})
+	w.placing = placing
+	_, f := w.start(t, "cc", true, nil)
+	t.Cleanup(func() { close(placing) }) // before the node is closed
+	eventually(t, "it answers", func() bool { return open(f) })
+}
+
 // sendLate is what the fence does with what is to leave too late.
 func (p *place) sendLate(list []dataplane.Datagram) {
 	if p.leaving != nil {
-		p.leaving.lateFrom(true, list)
+		p.leaving.late.add(true, list)
 	}
 }
 

@@ -8,8 +8,12 @@ import (
 	"culvert/sessiondb/cluster"
 )
 
-// publish lets everybody know until when what is answered for: the fence
-// first, then the host's addresses. And it has the host do what is left to do.
+// placeTime is how long this node waits at most for the host to have an address before it answers for it.
+const placeTime = 2 * time.Second
+
+// publish lets everybody know until when what is answered for. An address that goes has its fence shut
+// before the host loses it; one that comes has it opened when the host has it: what is sent from
+// an address that the host does not have yet is refused by the kernel, and lost. And it has the host do what is left to do.
 func (r *Runner) publish() {
 	now := r.now()
 	for _, a := range r.cfg.Serves {
@@ -27,8 +31,15 @@ func (r *Runner) publish() {
 			r.taken[a] = p.epoch
 			r.keep()
 		}
-		r.cfg.Fence.Set(p.listener, serving)
+		if serving <= now {
+			r.cfg.Fence.Set(p.listener, serving)
+		}
 		r.place(p, now, until)
+		// A hook that takes its time, or hangs, must not keep the node from answering.
+		if serving > now && (p.there || now >= p.at+placeTime) {
+			r.cfg.Fence.Set(p.listener, serving)
+			p.answers()
+		}
 	}
 }
 
@@ -46,11 +57,31 @@ func (r *Runner) place(p *place, now, until time.Duration) {
 		if until == cluster.Forever {
 			lifetime = 0
 		}
-		r.onHost(put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on <= now})
-		p.on = until
+		x := put{a: p.local.Addr(), lifetime: lifetime, fresh: p.on <= now}
+		if p.on = until; x.fresh {
+			x.done = r.placing(p, now)
+		}
+		r.onHost(x)
 	case until < p.on-time.Second: // sooner than was thought
 		r.onHost(put{a: p.local.Addr(), lifetime: until - now})
 		p.on = until
+	}
+}
+
+// placing notes that the host is told to have an address, and gives what is to be called when it has it.
+func (r *Runner) placing(p *place, now time.Duration) (done func()) {
+	if r.cfg.Fence.Until(p.listener) <= now { // else it is answered for, and goes on
+		p.there, p.at = false, now
+	}
+	p.puts++
+	n := p.puts
+	placed := func() { p.there = p.there || p.puts == n }
+	return func() {
+		if r.by != nil {
+			r.post(placed)
+			return
+		}
+		r.done.Go(func() { r.post(placed) }) // the loop may just be waiting for who calls this
 	}
 }
 
@@ -75,11 +106,15 @@ func (r *Runner) putAll() {
 				continue
 			case p.late && f == nil && r.lingers():
 				continue // it has come back meanwhile
-			case f != nil:
-				delete(undo, p.a)
+			}
+			if p.remove && f != nil {
 				f()
 			}
 			r.put(p)
+			if !p.remove && f != nil { // only now, so that it is taken what comes at any moment
+				f()
+			}
+			delete(undo, p.a)
 		}
 	}
 }
@@ -103,6 +138,9 @@ func (r *Runner) put(p put) {
 	if p.fresh && !p.again && err == nil {
 		r.log.Info("cluster: an address is on this host", "address", p.a)
 		r.after(announceAgain, func() { r.post(func() { r.again(p.a) }) })
+	}
+	if p.done != nil {
+		p.done()
 	}
 }
 

@@ -144,8 +144,12 @@ type place struct {
 	leaving *leaving
 	// arriving is the node that is about to give it here, nil mostly.
 	arriving *arriving
-	// on is until when the host has the address; 0 when it has not.
+	// on is until when the host has the address, or was told to have it; 0 when it has not.
 	on time.Duration
+	// there says that the host has it; it was told at, and for the puts-th time.
+	there bool
+	at    time.Duration
+	puts  uint64
 }
 
 // put is what the goroutine for addresses is to do.
@@ -157,6 +161,7 @@ type put struct {
 	remove   bool
 	late     bool          // remove, if nothing has come since linger
 	linger   chan struct{} // not nil: keep taking what comes, but answer no neighbour; closed when done
+	done     func()        // where not nil, called when the address is there, or cannot be put there
 }
 
 // New makes a runner. Nothing happens before Start.

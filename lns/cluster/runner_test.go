@@ -32,6 +32,7 @@ type world struct {
 	failing  error // of Take
 	views    map[string]*view
 	slow     chan struct{} // Take ends when it is closed
+	placing  chan struct{} // Add too
 }
 
 func newWorld() *world {
@@ -213,8 +214,17 @@ func (v *view) Forget(netip.AddrPort) error {
 func (v *view) Load() (*Kept, error) { return v.kept, nil }
 func (v *view) Save(k *Kept) error   { v.kept = k; return nil }
 
-func (v *view) Add(netip.Addr, time.Duration, bool) error { return nil }
-func (v *view) Remove(netip.Addr) error                   { return nil }
+func (v *view) Add(netip.Addr, time.Duration, bool) error {
+	v.mu.Lock()
+	placing := v.placing
+	v.mu.Unlock()
+	if placing != nil {
+		<-placing
+	}
+	return nil
+}
+
+func (v *view) Remove(netip.Addr) error { return nil }
 
 // start starts a node with a lease of a second.
 func (w *world) start(t *testing.T, node string, prefer bool, kept *Kept) (*Runner, *dataplane.Fence) {

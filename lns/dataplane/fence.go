@@ -63,6 +63,14 @@ func (f *Fence) Divert(listener int, late Late) {
 	f.late[listener].Store(&late)
 }
 
+// Diverted is what Divert has set; nil where what does not pass is dropped.
+func (f *Fence) Diverted(listener int) Late {
+	if late := f.late[listener].Load(); late != nil {
+		return *late
+	}
+	return nil
+}
+
 // Until is what Set has set.
 func (f *Fence) Until(listener int) time.Duration {
 	return time.Duration(f.until[listener].Load())
@@ -102,8 +110,8 @@ func (t *fenced) Start(receive func(int, []Datagram)) error {
 // stop gives a run whose time is up to who takes it, or drops it.
 func (t *fenced) stop(out bool, run []Datagram) {
 	if l := int(run[0].Listener); l < len(t.fence.late) {
-		if late := t.fence.late[l].Load(); late != nil {
-			(*late)(out, run)
+		if late := t.fence.Diverted(l); late != nil {
+			late(out, run)
 			return
 		}
 	}

@@ -72,7 +72,7 @@ func TestAnnounce(t *testing.T) {
 			addr, eth0 := netip.MustParseAddr(c.service), cluster.Interface{Name: "eth0"}
 			neighbour := func(want string) {
 				t.Helper()
-				must(t, proc.Await(5*time.Second, 20*time.Millisecond, nil, func() error {
+				must(t, proc.Await(patience, 20*time.Millisecond, nil, func() error {
 					if s := shown(t, "-"+c.family+" -n nlac neigh show "+c.service); !strings.Contains(s, mac[want]) {
 						return fmt.Errorf("the neighbour has %q, want %s (%s)", s, mac[want], want)
 					}

@@ -103,7 +103,7 @@ func TestDatabaseFailover(t *testing.T) {
 	// The cluster works on: a is killed, and b takes over by the standby.
 	time.Sleep(2 * lease)
 	l.nodes["a"].kill()
-	must(t, proc.Await(takeover+10*time.Second, 50*time.Millisecond, nil, func() error {
+	must(t, proc.Await(takeover+patience, 50*time.Millisecond, nil, func() error {
 		if s := l.nodes["b"].serving(); len(s) != 2 {
 			return fmt.Errorf("b serves %v", s)
 		}
@@ -134,7 +134,7 @@ func TestDatabaseDiskFull(t *testing.T) {
 	filler := filepath.Join(dir, "filler")
 	must(t, fill(filler))
 	// Something that needs room: it fails, and may take the server with it.
-	must(t, proc.Await(60*time.Second, 100*time.Millisecond, nil, func() error {
+	must(t, proc.Await(patience, 100*time.Millisecond, nil, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		c, err := pgx.Connect(ctx, l.dbURL)

@@ -63,7 +63,6 @@ func TestTakeover(t *testing.T) {
 		t.Fatalf("%d sessions are up on a, want %d", len(before), l.sessions())
 	}
 	l.tables("a")
-	time.Sleep(lease)
 	owner, other := "a", "b"
 	var killed, moved []outage
 	for i := range kills + moves {
@@ -104,7 +103,7 @@ func TestTakeover(t *testing.T) {
 // served waits until each session has had a packet from a node.
 func (l *lab) served(by string, since time.Time) (o outage) {
 	l.t.Helper()
-	must(l.t, proc.Await(takeover+60*time.Second, 50*time.Millisecond, l.nodes[by].d, func() error {
+	must(l.t, proc.Await(takeover+patience, 50*time.Millisecond, l.nodes[by].d, func() error {
 		if o.first, o.all = l.watch.serving(by, service[0], since, l.sessions()); o.all == 0 {
 			return fmt.Errorf("%s does not serve all sessions; the first packet came after %v", by, o.first)
 		}
@@ -116,13 +115,13 @@ func (l *lab) served(by string, since time.Time) (o outage) {
 // canTake waits until a node is such that the other could give it everything, or lose it to it.
 func (l *lab) canTake(node string) {
 	l.t.Helper()
-	must(l.t, proc.Await(30*time.Second, 100*time.Millisecond, l.nodes[node].d, func() error {
+	must(l.t, proc.Await(patience, 100*time.Millisecond, l.nodes[node].d, func() error {
 		if s := l.nodes[node].serving(); len(s) != 0 {
 			return fmt.Errorf("%s serves %v", node, s)
 		}
 		return nil
 	}))
-	time.Sleep(lease) // each has heard of the other, and said so
+	l.known()
 }
 
 // lost is how many packets lacsim has given up so far.
@@ -153,7 +152,7 @@ func (l *lab) ask() (r report) {
 	l.t.Helper()
 	before, _ := os.ReadFile(l.lacs.Log)
 	fmt.Fprintln(l.stdin, "status")
-	must(l.t, proc.Await(5*time.Second, time.Millisecond, l.lacs, func() error {
+	must(l.t, proc.Await(patience, time.Millisecond, l.lacs, func() error {
 		after, _ := os.ReadFile(l.lacs.Log)
 		return json.Unmarshal(after[len(before):], &r)
 	}))

@@ -59,7 +59,7 @@ func TestRollingUpgrade(t *testing.T) {
 // drain moves all that a node has to another, and waits until it is there.
 func (l *lab) drain(from, to string) {
 	l.t.Helper()
-	must(l.t, proc.Await(30*time.Second, 500*time.Millisecond, nil, func() error {
+	must(l.t, proc.Await(patience, 500*time.Millisecond, nil, func() error {
 		_, err := l.nodes[to].ctl("undrain")
 		if err == nil {
 			_, err = l.nodes[from].ctl("node", "drain", "--to", to)
@@ -72,6 +72,6 @@ func (l *lab) drain(from, to string) {
 // restart ends the node's lnsd as systemd does, and starts the one that is installed now.
 func (n *node) restart() {
 	n.l.t.Helper()
-	must(n.l.t, n.d.Stop(syscall.SIGTERM, 20*time.Second))
+	must(n.l.t, n.d.Stop(syscall.SIGTERM, patience))
 	n.start()
 }
