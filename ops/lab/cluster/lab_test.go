@@ -166,7 +166,18 @@ func newLabBy(t *testing.T, bouncer bool, db *pgtest.Server, extra string, backe
 	return l
 }
 
+// stage tells, in what it gives, how long something took, if that was long.
+func (l *lab) stage(what string) (done func()) {
+	began := time.Now()
+	return func() {
+		if took := time.Since(began); took > time.Second {
+			l.t.Logf("%s took %v", what, took.Round(100*time.Millisecond))
+		}
+	}
+}
+
 func (l *lab) end() {
+	defer l.stage("end")()
 	if l.lacs != nil {
 		_ = l.lacs.Stop(syscall.SIGKILL, 10*time.Second)
 	}
@@ -245,6 +256,7 @@ func (n *node) links(state string, links []string) {
 
 // start starts a life of the node.
 func (n *node) start() {
+	defer n.l.stage("start " + n.name)()
 	n.l.t.Helper()
 	n.lives++
 	var err error
@@ -306,6 +318,7 @@ func (n *node) serving() []string {
 // known waits until each node has heard of the other, has its promise, and has said so in the
 // database: from then on the one may take over from the other, and give it an address.
 func (l *lab) known() {
+	defer l.stage("known")()
 	l.t.Helper()
 	must(l.t, proc.Await(patience, 50*time.Millisecond, nil, func() error {
 		for _, n := range l.nodes {
@@ -334,6 +347,7 @@ func (l *lab) known() {
 
 // owns waits until the service addresses are served by these nodes.
 func (l *lab) owns(one, two string) {
+	defer l.stage("owns")()
 	l.t.Helper()
 	want := map[string][]string{one: {service[0].String() + ":1701"}}
 	want[two] = append(want[two], service[1].String()+":1701")
@@ -367,6 +381,7 @@ func (n *node) ids() []string {
 
 // dial brings the subscribers up, who ping from then on.
 func (l *lab) dial() {
+	defer l.stage("dial")()
 	l.t.Helper()
 	r, w, err := os.Pipe()
 	must(l.t, err)
@@ -438,6 +453,7 @@ func (n *node) memory(what string) (list []string) {
 
 // tables checks that the database has what the nodes have in memory.
 func (l *lab) tables(nodes ...string) {
+	defer l.stage("tables")()
 	l.t.Helper()
 	err := proc.Await(patience, 250*time.Millisecond, nil, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -481,6 +497,7 @@ type report struct {
 // hangUp ends all sessions, and expects that the LAC has noticed nothing and
 // that every session is accounted once.
 func (l *lab) hangUp() (r report) {
+	defer l.stage("hangUp")()
 	l.t.Helper()
 	fmt.Fprintln(l.stdin, "hangup")
 	l.stdin.Close()
