@@ -78,7 +78,7 @@ func (w *world) traffic() {
 	w.run(w.now + 30*time.Second) // what the chaos has begun comes to its end
 	stays := map[int]*session{}
 	for _, i := range w.online(true) {
-		if s := w.users[i].session(); s.times.end == never && s.times.idle == never {
+		if s := w.users[i].session(); s.times.end == never && s.times.idle == never && !w.net.twin(w.users[i].at) {
 			stays[i] = s
 		}
 	}

@@ -187,6 +187,13 @@ func (n *simNet) speaker(d *dataplane.Datagram, h *l2tp.Header) (id uint16, ok b
 	return 0, false
 }
 
+// twin says whether a LAC's tunnel is, or was, two of the LNS, of which the one may come to an end by what
+// is said in the other.
+func (n *simNet) twin(t *simTunnel) bool {
+	s := n.streams[streamKey{n.w.lives, t.listener, t.rigLAC.t.PeerID()}]
+	return s != nil && s.blind
+}
+
 // says tells whether a message can be a tunnel's, by its numbers.
 func says(t *tunnel, h *l2tp.Header) bool {
 	una := t.t.Una()

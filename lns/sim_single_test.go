@@ -1,6 +1,9 @@
 package lns
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // rivals is the checker's look at what two cannot have at the same time, to whom it goes.
 type rivals struct {
@@ -31,7 +34,7 @@ func (r *rivals) networks(c *checker) {
 		switch {
 		case !ok:
 			delete(r.held, n)
-		case now.owner != was.owner && c.begun && (now.user != was.user || now.owner < was.owner) && c.lives(was.owner):
+		case now.owner != was.owner && c.begun && (now.user != was.user || now.owner < was.owner) && c.lives(was.owner, n):
 			c.l.w.fail("the latest call wins", "%v was taken from %s, session number %d, for %s, number %d", n, was.user, was.owner, now.user, now.owner)
 		}
 	}
@@ -40,12 +43,13 @@ func (r *rivals) networks(c *checker) {
 	}
 }
 
-// lives says whether a session has not ended, or was ended only since another took its place.
-func (c *checker) lives(owner uint64) bool {
+// lives says whether a session that was granted a network, and not another since, has not ended, or was
+// ended only since another took its place.
+func (c *checker) lives(owner uint64, n netip.Prefix) bool {
 	for _, sh := range c.l.srv.shards {
 		for _, s := range sh.sessions {
 			if s.owner == owner {
-				return s.state != stateClosing || s.cause == CauseReplaced
+				return slices.Contains(s.routes(), n) && (s.state != stateClosing || s.cause == CauseReplaced)
 			}
 		}
 	}
