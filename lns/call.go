@@ -142,12 +142,12 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 		t.calls.ids.release(id)
 		sh.stats.rejects[CauseBusy]++
 		sh.log.Warn("refused a call", "tunnel", t.facts.id, "lac", *t.facts.peer.Load(), "why", why)
-		sh.keepCall(t, id, m.AssignedSessionID)
+		t.placed = append(t.placed, placedCall{id, m.AssignedSessionID})
 		sh.refuseCall(t, m, id, why)
 		return
 	}
 	t.calls.add(id, callRef{peerID: m.AssignedSessionID, serial: m.CallSerial})
-	sh.keepCall(t, id, m.AssignedSessionID)
+	t.placed = append(t.placed, placedCall{id, m.AssignedSessionID})
 	sh.srv.settingUp.Add(1)
 	sh.srv.sessions.Add(1)
 	t.facts.profile.use.sessions.Add(1)

@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"slices"
 	"time"
 
 	"culvert/aaa"
@@ -28,8 +29,9 @@ func (sh *shard) touch(t *tunnel) {
 	}
 }
 
-// keepTunnels journals the tunnels of this step whose numbers have moved. That all
-// is acknowledged is worth a record too: a restart then has no gap to fill.
+// keepTunnels journals the tunnels of this step of which the LAC is about to be told new numbers, with the calls
+// that these acknowledge. What it is not told it sends again, so that a restart needs no record of it. That all
+// of ours is acknowledged is worth a record too: a restart then has no gap to fill.
 func (sh *shard) keepTunnels() {
 	for i, t := range sh.touched {
 		sh.touched[i], t.touched = nil, false
@@ -37,12 +39,16 @@ func (sh *shard) keepTunnels() {
 		if !ok || !t.up || t.down {
 			continue
 		}
-		now := keptNumbers{s.Ns, s.Nr, s.Una}
-		moved := now.ns != t.kept.ns || now.nr != t.kept.nr || now.una != t.kept.una && now.una == now.ns
-		if !moved && !t.stale {
+		told := s.Ns != t.kept.ns || int16(t.t.Told()-t.kept.nr) > 0
+		empty := s.Nr == t.kept.nr && s.Una != t.kept.una && s.Una == s.Ns
+		if !told && !empty && !t.stale {
 			continue
 		}
-		t.kept, t.stale = now, false
+		t.kept, t.stale = keptNumbers{s.Ns, s.Nr, s.Una}, false
+		for _, c := range t.placed {
+			sh.keepCall(t, c.id, c.peerID)
+		}
+		t.placed = t.placed[:0]
 		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
 	}
 	sh.touched = sh.touched[:0]
@@ -69,8 +75,15 @@ func (sh *shard) keepCall(t *tunnel, id, peerID uint16) {
 	}})
 }
 
+// placedCall is a call whose ICRQ is not acknowledged: the journal gets to know of it when it is.
+type placedCall struct{ id, peerID uint16 }
+
 // dropCall journals that the LAC holds a call no more.
 func (sh *shard) dropCall(t *tunnel, id uint16) {
+	if i := slices.IndexFunc(t.placed, func(c placedCall) bool { return c.id == id }); i >= 0 {
+		t.placed = slices.Delete(t.placed, i, i+1)
+		return
+	}
 	sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.DropCall, Call: &sessiondb.Call{
 		Key: sessiondb.SessionKey{Tunnel: t.facts.key(), ID: id}, Node: sh.srv.cfg.Node,
 	}})

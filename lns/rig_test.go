@@ -349,6 +349,7 @@ type memJournal struct {
 	calls    map[sessiondb.SessionKey]sessiondb.Call
 	ends     []sessiondb.End
 	fail     error
+	puts     int // of tunnels
 }
 
 func newMemJournal() *memJournal {
@@ -369,6 +370,7 @@ func (j *memJournal) Apply(_ context.Context, changes []sessiondb.Change) error 
 	for _, c := range changes {
 		switch c.Op {
 		case sessiondb.PutTunnel:
+			j.puts++
 			j.tunnels[c.Tunnel.Key] = *c.Tunnel
 		case sessiondb.DropTunnel:
 			delete(j.tunnels, c.Tunnel.Key)

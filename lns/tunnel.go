@@ -54,6 +54,8 @@ type tunnel struct {
 	// says that more has changed than kept, which is what the journal has.
 	touched, stale bool
 	kept           keptNumbers
+	// placed are calls that the journal does not know yet, since the LAC is not told that they have arrived.
+	placed []placedCall
 	// waiting are outgoing calls that are placed when the tunnel is up; yielded says that the tunnel made room
 	// for one that the LAC opens.
 	waiting []*placing

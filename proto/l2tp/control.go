@@ -177,6 +177,9 @@ func (c *Control) Nr() uint16 { return c.nr }
 // when it has acknowledged everything.
 func (c *Control) Una() uint16 { return c.una }
 
+// Told returns the Nr that the peer was sent last: of what it has sent up to there it knows that it has arrived.
+func (c *Control) Told() uint16 { return c.nr - uint16(c.unanswered) }
+
 // Unacked returns how many messages are queued or sent and not acknowledged.
 func (c *Control) Unacked() int { return len(c.queue) - c.head }
 

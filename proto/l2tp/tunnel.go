@@ -271,6 +271,9 @@ func (t *Tunnel) Nr() uint16 { return t.ctl.Nr() }
 // when it has acknowledged everything.
 func (t *Tunnel) Una() uint16 { return t.ctl.Una() }
 
+// Told returns the Nr that the peer was sent last: of what it has sent up to there it knows that it has arrived.
+func (t *Tunnel) Told() uint16 { return t.ctl.Told() }
+
 // Retransmissions returns how many messages were sent again, ever.
 func (t *Tunnel) Retransmissions() uint32 { return t.ctl.Retransmissions() }
 
