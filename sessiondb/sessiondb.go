@@ -46,7 +46,7 @@ type Tunnel struct {
 	State []byte
 }
 
-// Call says that the LAC holds a call: from its ICRQ until one end has cleared it and
+// Call says that the LAC holds a call: from the acknowledgement of its ICRQ until one end has cleared it and
 // the other knows. It is written together with the tunnel's sequence numbers. A Call
 // without a Session is still being set up, or was ended and the LAC may not
 // know; a Session without a Call was cleared by the LAC.
