@@ -53,7 +53,7 @@ var mutations = []mutation{
 	{"ids of the last life are used again early", "lns/accept.go",
 		"ids.fresh += uint16((epoch + lifes - 1) % lifes * lifeIDs)", "_ = epoch", nil},
 	// A life begins to number its tunnels elsewhere, so that what lives on is met again only in the eighth.
-	{"a tunnel id that lives on is given once more", "lns/revive.go",
+	{"a tunnel id that lives on is given once more", "lns/reviveids.go",
 		"a.ids[i].restore(ids, 0)", "a.ids[i].used = len(ids)",
 		[]edit{{"lns/accept.go", "ids.fresh += uint16((epoch + lifes - 1) % lifes * lifeIDs)", "_ = epoch"}}},
 	{"a session id that lives on is given once more", "lns/revive.go",
