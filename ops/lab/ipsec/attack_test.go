@@ -13,7 +13,7 @@ import (
 // nameOfAnother opens a tunnel through the other LAC's SA under the first one's host name: it is
 // answered, as the other LAC's.
 func (r *refusals) nameOfAnother() error {
-	text, err := r.help("other", 20*time.Second, "udp", fmt.Sprintf("-from %s:1701 -to %s:1701 %s", otherAddr, lnsAddr, r.sccrq()))
+	text, err := r.help("other", 20*time.Second, "udp", fmt.Sprintf("-from %s:1701 -to %s:1701 %s", otherAddr, lnsAddr, sccrq()))
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (r *refusals) after() error {
 	if text, err := r.charon.swan(10*time.Second, "--list-sas"); err != nil || strings.Contains(text, "culvert-other") {
 		return fmt.Errorf("the LNS still has the SA: %v: %s", err, text)
 	}
-	return r.silent("other", otherAddr+":1701", r.sccrq())
+	return r.silent("other", otherAddr+":1701", sccrq())
 }
 
 // late takes the kernel's policy for the LAC's answers away while lnsd still has the SA: what it sends
@@ -124,7 +124,7 @@ func (r *refusals) clearWire() (*wire, error) {
 }
 
 // sccrq is a SCCRQ under the first LAC's name.
-func (r *refusals) sccrq() string {
+func sccrq() string {
 	m := &l2tp.Message{Type: l2tp.MessageSCCRQ, HostName: []byte("direct"), AssignedTunnelID: 77, FramingCap: 3, ProtocolVersion: 0x100}
 	m.Set(l2tp.AVPProtocolVersion, l2tp.AVPHostName, l2tp.AVPFramingCap, l2tp.AVPAssignedTunnelID)
 	return control(0, m)

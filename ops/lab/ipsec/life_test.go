@@ -2,7 +2,6 @@ package ipsec
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ func TestLife(t *testing.T) {
 	}{
 		{"full-size packets", l.fullSize}, {"operator stops the tunnel", l.operatorStops},
 		{"SA deleted by the LAC", l.deletedByLAC}, {"charon killed", l.charonKilled},
-		{"rekeying", l.rekeying}, {"LAC frozen", l.frozen},
+		{"rekeying", l.rekeying}, {"LAC frozen", l.frozen}, {"lnsd and charon dead", l.nobodyThere},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, x) })
 	}
@@ -187,109 +186,4 @@ func (l *lab) charonKilled(t *testing.T, x *lac) {
 		}
 		return err
 	})
-}
-
-// envRekey is for how long the SA is rekeyed under traffic; 90 s where it says nothing.
-const envRekey = "CULVERT_IPSEC_REKEY"
-
-// rekeying has both ends make new keys again and again, and wants no packet lost.
-func (l *lab) rekeying(t *testing.T, x *lac) {
-	d := 90 * time.Second
-	if s := os.Getenv(envRekey); s != "" {
-		var err error
-		d, err = time.ParseDuration(s)
-		must(t, err)
-	}
-	for _, version := range []int{2, 1} {
-		t.Run(fmt.Sprintf("IKEv%d", version), func(t *testing.T) {
-			r := l.report.row(t)
-			c := conn{name: "rekey", version: version, psk: sharedKey, child: "rekey_time = 20s\n      life_time = 60s\n      rand_time = 0s"}
-			l.up(r, x, c)
-			defer l.clean(t, x, c)
-			tun, err := x.tunnel(directAddr)
-			must(t, err)
-			before, err := l.metric("ipsec_rekeyings")
-			must(t, err)
-			early, err := l.earlyESP()
-			must(t, err)
-			var p pinged
-			r.check("traffic", func() (err error) {
-				p, _, err = l.ping("direct", d+2*time.Minute, "-to %s -count %d -every 50ms", coreAddr, int(d/(50*time.Millisecond)))
-				return err
-			})
-			after, err := l.metric("ipsec_rekeyings")
-			must(t, err)
-			now, err := l.earlyESP()
-			must(t, err)
-			early = now - early
-			r.note = fmt.Sprintf("%v rekeyings in %v, %d of %d pings lost, %d ESP packets were faster than the end of a quick mode", after-before, d, p.sent-p.received, p.sent, early)
-			// In IKEv1 the one that began to rekey uses the new keys when it sends its last message, and
-			// charon at the other end has them when it has read that (RFC 2409 section 5.5): what
-			// overtakes it meets an SPI that the kernel does not know. Nothing of ours could mend that, and
-			// nothing else may be lost.
-			allowed := 0
-			if version == 1 {
-				allowed = min(early, int(after-before))
-			}
-			r.check("no packet lost", func() error {
-				if lost := p.sent - p.received; lost > allowed {
-					return fmt.Errorf("%d pings of %d are lost, in %v rekeyings; %d ESP packets were early", lost, p.sent, after-before, early)
-				}
-				return nil
-			})
-			r.check("rekeyed", func() error {
-				if min := float64(d/(30*time.Second)) - 1; after-before < min {
-					return fmt.Errorf("%v rekeyings in %v, want %v", after-before, d, min)
-				}
-				return nil
-			})
-			r.check("the same tunnel", func() error {
-				now, err := x.tunnel(directAddr)
-				if err == nil && now.ID != tun.ID {
-					err = fmt.Errorf("tunnel %d, was %d", now.ID, tun.ID)
-				}
-				return err
-			})
-		})
-	}
-}
-
-// earlyESP counts what both ends' kernels dropped because they did not know its SPI.
-func (l *lab) earlyESP() (n int, err error) {
-	for _, ns := range []string{"lns", "direct"} {
-		text, err := l.sh(ns, 10*time.Second, "awk '$1 == \"XfrmInNoStates\" {print $2}' /proc/net/xfrm_stat")
-		if err != nil {
-			return 0, err
-		}
-		v := 0
-		if _, err := fmt.Sscan(text, &v); err != nil {
-			return 0, fmt.Errorf("xfrm_stat of %s: %q: %w", ns, text, err)
-		}
-		n += v
-	}
-	return n, nil
-}
-
-// frozen freezes the LAC with all its daemons: dead-peer detection ends the SA, and with it
-// tunnel and session, long before HELLO would.
-func (l *lab) frozen(t *testing.T, x *lac) {
-	r := l.report.row(t)
-	c := conn{name: "freeze", version: 2, psk: sharedKey}
-	l.up(r, x, c)
-	mark := l.mark()
-	signal := func(s string) func() error {
-		return func() error {
-			_, err := l.Run(10*time.Second, "kill -"+s+" $(ip netns pids direct)")
-			return err
-		}
-	}
-	r.check("frozen", signal("STOP"))
-	began := time.Now()
-	// 4 s of silence, then a request and three retransmissions in 1 + 1.4 + 2 + 2.7 s.
-	r.check("session ended", func() error { return l.logged(25*time.Second, mark, "session down", "cause=ipsec-down", "dpd") })
-	r.note = fmt.Sprintf("after %.0f s", time.Since(began).Seconds())
-	r.check("SA gone", func() error { return l.noSA(5 * time.Second) })
-	r.check("tunnel gone", func() error { return l.noTunnels(5 * time.Second) })
-	r.check("Stop accounted", func() error { return l.accounted(20 * time.Second) })
-	r.check("thawed", signal("CONT"))
 }

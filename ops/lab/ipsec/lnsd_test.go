@@ -120,6 +120,10 @@ func (l *lab) startLNS() error {
 			return err
 		}
 	}
+	life := life
+	if os.Getenv(envRekey) != "" {
+		life = "1h" // minutes of a guest that gets no processor must not end keys that the LAC could not renew
+	}
 	if err := l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey), 0o600); err != nil {
 		return err
 	}

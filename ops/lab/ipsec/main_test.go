@@ -62,6 +62,14 @@ var modules = []string{
 // newLab boots the guest, lays the wires and starts the LNS's side.
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	l := boot(t)
+	must(t, l.startLNS())
+	return l
+}
+
+// boot boots the guest and lays the wires.
+func boot(t *testing.T) *lab {
+	t.Helper()
 	out := os.Getenv(envOut)
 	if out == "" {
 		out = t.TempDir()
@@ -73,7 +81,7 @@ func newLab(t *testing.T) *lab {
 	t.Cleanup(func() { os.RemoveAll(tmp) })
 	agent, err := guest.BuildAgent(tmp)
 	must(t, err)
-	must(t, build(tmp))
+	must(t, programs(tmp))
 	l := &lab{out: out, bin: tmp, report: newReport(), pki: newPKI(t)}
 	cfg := guest.Config{Dir: tmp, Agent: agent, Memory: "1024M", Modules: modules}
 	if os.Getenv(envSAs) != "" {
@@ -97,7 +105,6 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	must(t, l.wires())
-	must(t, l.startLNS())
 	return l
 }
 
@@ -107,16 +114,31 @@ func hostHasESP() bool {
 	return exec.Command("ip", "xfrm", "state", "count").Run() == nil && exec.Command("modprobe", "-n", "esp4").Run() == nil
 }
 
-// build builds the programs under test; static, since they run beside other libraries.
-func build(to string) error {
-	args := []string{"build", "-o", to + "/"}
-	if overlay := os.Getenv(envOverlay); overlay != "" {
-		args = append(args, "-overlay", overlay)
+// build builds programs under test; static, since they run beside other libraries.
+func build(to string, flags []string, programs ...string) error {
+	args := append([]string{"build", "-o", to + "/"}, flags...)
+	for _, p := range programs {
+		args = append(args, "culvert/cmd/"+p)
 	}
-	cmd := exec.Command("go", append(args, "culvert/cmd/lnsd", "culvert/cmd/lnsctl", "culvert/cmd/lacsim")...)
+	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// programs puts the programs under test into a folder.
+func programs(to string) error {
+	all := []string{"lnsd", "lnsctl", "lacsim"}
+	from := os.Getenv(envPrograms)
+	if from == "" {
+		return build(to, nil, all...)
+	}
+	for _, p := range all {
+		if err := os.Link(filepath.Join(from, p), filepath.Join(to, p)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,11 +2,13 @@ package ipsec
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +18,8 @@ const (
 	// envMutations is an expression that picks mutations to try in guests, each for some minutes ("." is all).
 	// ops/lab/bench/ipsec.sh sets it. Where it says nothing, only that all of them still fit the code is tested.
 	envMutations = "CULVERT_IPSEC_MUTATIONS"
-	// envOverlay names a file for `go build -overlay`: the programs in the guest are built with it.
-	envOverlay = "CULVERT_IPSEC_OVERLAY"
+	// envPrograms is a folder with programs for the guest, instead of new ones.
+	envPrograms = "CULVERT_IPSEC_PROGRAMS"
 )
 
 // mutation takes a mechanism out of a copy of one file. The rows that it names have to fail then.
@@ -74,23 +76,39 @@ func TestMutations(t *testing.T) {
 	must(t, err)
 	must(t, compiles(t.TempDir(), root))
 	pick := os.Getenv(envMutations)
-	var table strings.Builder
-	for i := range mutations {
-		m := &mutations[i]
-		text, err := m.apply(root)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		if pick == "" || !regexp.MustCompile(pick).MatchString(m.what) {
-			continue
-		}
-		needs(t)
-		t.Run(m.what, func(t *testing.T) { m.try(t, root, text, &table) })
+	if pick == "" {
+		return
 	}
-	if out := os.Getenv(envOut); out != "" && table.Len() > 0 {
+	needs(t)
+	picked := slices.DeleteFunc(slices.Clone(mutations), func(m mutation) bool { return !regexp.MustCompile(pick).MatchString(m.what) })
+	dirs := make([]string, len(picked))
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+	}
+	// While one is tried the next is built.
+	built := make(chan error, 1)
+	go func() {
+		for i := range picked {
+			built <- picked[i].build(dirs[i], root, dirs[0])
+		}
+	}()
+	var table strings.Builder
+	for i := range picked {
+		err := <-built
+		t.Run(picked[i].what, func(t *testing.T) {
+			must(t, err)
+			picked[i].try(t, dirs[i], &table)
+		})
+		note(t, table.String())
+	}
+}
+
+// note leaves what was seen so far, which may be all that is seen where time runs out.
+func note(t *testing.T, table string) {
+	t.Helper()
+	if out := os.Getenv(envOut); out != "" {
 		must(t, os.MkdirAll(filepath.Join(out, "mutations"), 0o755))
-		must(t, os.WriteFile(filepath.Join(out, "mutations", "results.txt"), []byte(table.String()), 0o644))
+		must(t, os.WriteFile(filepath.Join(out, "mutations", "results.txt"), []byte(table), 0o644))
 	}
 }
 
@@ -152,18 +170,31 @@ func writeOverlay(dir, root string, texts map[string]string) (string, error) {
 // failedRow finds what rows failed, and why.
 var failedRow = regexp.MustCompile(`(?m)^ *--- FAIL: (\S+)`)
 
-// try runs the rows in a guest with the programs so changed. Parts of a test's name are matched one by one.
-func (m *mutation) try(t *testing.T, root, text string, table *strings.Builder) {
-	dir := t.TempDir()
+// build makes the programs without the mechanism; those that it has no part in are taken from first, where they are.
+func (m *mutation) build(dir, root, first string) error {
+	text, err := m.apply(root)
+	if err != nil {
+		return err
+	}
 	overlay, err := writeOverlay(dir, root, map[string]string{m.file: text})
-	must(t, err)
+	if err != nil || dir == first {
+		return errors.Join(err, build(dir, []string{"-overlay", overlay}, "lnsd", "lnsctl", "lacsim"))
+	}
+	return errors.Join(build(dir, []string{"-overlay", overlay}, "lnsd"), os.Link(first+"/lnsctl", dir+"/lnsctl"), os.Link(first+"/lacsim", dir+"/lacsim"))
+}
+
+// try runs the rows in a guest with the programs so changed. Alternatives need brackets: without them each is a whole name.
+func (m *mutation) try(t *testing.T, dir string, table *strings.Builder) {
 	test, rows, _ := strings.Cut(m.rows[0], "/")
 	for _, row := range m.rows[1:] {
 		_, more, _ := strings.Cut(row, "/")
 		rows += "|" + more
 	}
+	if len(m.rows) > 1 {
+		rows = "(" + rows + ")"
+	}
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.timeout=15m", "-test.run=^"+test+"$/"+rows)
-	cmd.Env = append(os.Environ(), envOverlay+"="+overlay, envOut+"="+filepath.Join(dir, "out"))
+	cmd.Env = append(os.Environ(), envPrograms+"="+dir, envOut+"="+filepath.Join(dir, "out"))
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err == nil {
@@ -184,7 +215,21 @@ func (m *mutation) try(t *testing.T, root, text string, table *strings.Builder) 
 			result = "PASSES"
 			t.Errorf("%s passes without it:\n%s", row, out)
 		}
-		fmt.Fprintf(table, "%s: %s %s\n", m.what, row, result)
+		fmt.Fprintf(table, "%s: %s %s: %s\n", m.what, row, result, said(string(out), row))
 		t.Logf("%s %s (%v)", row, result, time.Since(began).Round(time.Second))
 	}
+}
+
+// message is what a test says of a failure.
+var message = regexp.MustCompile(`(?m)^ +\w+_test\.go:\d+: (.{0,200})`)
+
+// said is the first that was said from a row's begin on, or of all where it did not begin.
+func said(out, row string) string {
+	if at := strings.Index(out, "=== RUN   "+row+"\n"); at >= 0 {
+		out = out[at:]
+	}
+	if m := message.FindStringSubmatch(out); m != nil {
+		return m[1]
+	}
+	return "nothing was said"
 }

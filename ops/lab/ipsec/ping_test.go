@@ -18,6 +18,7 @@ func helpPing(args []string) error {
 	from, to := f.String("from", "", ""), f.String("to", "", "")
 	size, count := f.Int("size", 100, "octets of the IP packet"), f.Int("count", 1, "")
 	every, wait := f.Duration("every", 200*time.Millisecond, ""), f.Duration("wait", 2*time.Second, "")
+	silence := f.Duration("silence", 0, "give up when no answer came for so long; 0 is never")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -34,25 +35,43 @@ func helpPing(args []string) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE); err != nil {
 		return err
 	}
+	// What a guest without a processor could not read for a while is not lost.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
+		return err
+	}
 	tv := unix.NsecToTimeval((20 * time.Millisecond).Nanoseconds())
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		return err
 	}
 	p := pinger{fd: fd, id: uint16(os.Getpid()), seen: make([]bool, *count)}
 	next := time.Now()
+	p.heard = next
+	sent := 0
 	for seq := range *count {
+		if *silence > 0 && time.Since(p.heard) > *silence {
+			break
+		}
+		sent++
 		if err := p.send(netip.MustParseAddr(*to), seq, *size); err != nil {
 			p.mtu = -1
 		}
-		for next = next.Add(*every); time.Now().Before(next); {
+		// No burst makes up for time in which this process did not run: queues would overflow.
+		for next = later(next.Add(*every), time.Now().Add(*every/2)); time.Now().Before(next); {
 			p.receive()
 		}
 	}
-	for end := time.Now().Add(*wait); p.received < *count && time.Now().Before(end); {
+	for end := time.Now().Add(*wait); p.received < sent && time.Now().Before(end); {
 		p.receive()
 	}
-	fmt.Printf("sent %d received %d mtu %d lost %v\n", *count, p.received, p.mtu, p.lost())
+	fmt.Printf("sent %d received %d mtu %d lost %v last answer at %s\n", sent, p.received, p.mtu, p.lost(sent), p.heard.Format(time.TimeOnly))
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 type pinger struct {
@@ -60,6 +79,7 @@ type pinger struct {
 	id            uint16
 	received, mtu int
 	seen          []bool
+	heard         time.Time // when the last answer came
 }
 
 func (p *pinger) send(to netip.Addr, seq, size int) error {
@@ -89,11 +109,12 @@ func (p *pinger) receive() {
 	case t[0] == 0 && binary.BigEndian.Uint16(t[4:]) == p.id && seq < len(p.seen) && !p.seen[seq]:
 		p.seen[seq] = true
 		p.received++
+		p.heard = time.Now()
 	}
 }
 
-func (p *pinger) lost() (list []int) {
-	for i, ok := range p.seen {
+func (p *pinger) lost(sent int) (list []int) {
+	for i, ok := range p.seen[:sent] {
 		if !ok && len(list) < 20 {
 			list = append(list, i)
 		}

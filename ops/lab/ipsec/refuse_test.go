@@ -92,7 +92,7 @@ type refusal struct {
 }
 
 func (r *refusals) cases() []refusal {
-	sccrq, stop := r.sccrq(), r.stopCCN()
+	sccrq, stop := sccrq(), r.stopCCN()
 	clear := func(ns, from, what string) func() error {
 		return func() error { return r.silent(ns, from, what) }
 	}
@@ -171,10 +171,14 @@ func (r *refusals) count(c *refusal) (float64, error) {
 	if !strings.HasPrefix(c.counter, "Xfrm") {
 		return r.metric(c.counter, c.words...)
 	}
-	text, err := r.sh("lns", 10*time.Second, "cat /proc/net/xfrm_stat")
-	var n float64
+	return r.xfrmStat(c.counter)
+}
+
+// xfrmStat reads one of the counters of the LNS's kernel.
+func (l *lab) xfrmStat(name string) (n float64, err error) {
+	text, err := l.sh("lns", 10*time.Second, "cat /proc/net/xfrm_stat")
 	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == c.counter {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
 			_, err = fmt.Sscan(f[1], &n)
 		}
 	}
