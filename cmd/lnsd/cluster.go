@@ -28,7 +28,7 @@ func (d *daemon) makeCluster() error {
 	if d.set.cluster == nil {
 		return nil
 	}
-	d.clusterDB = &clusterStore{d: d}
+	d.clusterDB = &clusterStore{d: d, busy: make(chan struct{}, 1)}
 	cfg := *d.set.cluster
 	cfg.Epoch, cfg.Fence, cfg.Log = uint64(d.journal.Epoch()), d.fence, d.log
 	d.clusterHost = d.makeHost()
@@ -73,14 +73,19 @@ func (d *daemon) serves(local netip.AddrPort) bool {
 // clusterStore is the database as the cluster's runner sees it. It connects
 // when it is first needed, and again by itself.
 type clusterStore struct {
-	d  *daemon
-	mu sync.Mutex
-	s  *postgres.Store
+	d *daemon
+	// busy is full while somebody has s; a channel, since connecting may take longer than others can wait.
+	busy chan struct{}
+	s    *postgres.Store
 }
 
 func (c *clusterStore) open(ctx context.Context) (*postgres.Store, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.busy <- struct{}{}:
+		defer func() { <-c.busy }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the database, to which this node is connecting: %w", ctx.Err())
+	}
 	if c.s != nil {
 		return c.s, nil
 	}
@@ -100,8 +105,8 @@ func (c *clusterStore) open(ctx context.Context) (*postgres.Store, error) {
 }
 
 func (c *clusterStore) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.busy <- struct{}{}
+	defer func() { <-c.busy }()
 	if c.s == nil {
 		return
 	}
@@ -228,7 +233,11 @@ func (c clusterOps) Status(ctx context.Context) (ops.ClusterStatus, error) {
 	if s.Promise == machine.Forever {
 		out.Promise = -1
 	}
-	counts, err := c.counts(ctx)
+	var counts postgres.Counts
+	err = errors.New("the database does not answer")
+	if s.Database == "" { // else who asks would wait for it, and just then has no time
+		counts, err = c.counts(ctx)
+	}
 	for _, n := range s.Nodes {
 		ago, ok := counts.Renewed[n.Name]
 		if !ok {

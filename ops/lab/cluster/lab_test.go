@@ -435,12 +435,15 @@ func (n *node) memory(what string) (list []string) {
 	out, err := n.ctl(args...)
 	must(n.l.t, err)
 	var found []struct {
-		ID                   any
-		User, Address, Local string
-		PeerName             string `json:"peer_name"`
+		ID                          any
+		User, Address, Local, State string
+		PeerName                    string `json:"peer_name"`
 	}
 	must(n.l.t, json.Unmarshal([]byte(out), &found))
 	for _, x := range found {
+		if strings.HasSuffix(x.State, "_CLOSING") {
+			continue // it is gone, but for what the LAC may repeat: no other node needs it
+		}
 		if what == "session" {
 			list = append(list, fmt.Sprintf("%v %s %s", x.ID, x.User, x.Address))
 		} else {
