@@ -160,7 +160,12 @@ func (d *daemon) openDatabase(ctx context.Context) (sessiondb.Store, error) {
 }
 
 func (d *daemon) postgres() postgres.Config {
-	return postgres.Config{ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns, Fenced: d.set.cluster != nil}
+	cfg := postgres.Config{ConnString: d.set.database, Node: d.set.node, MaxConns: d.set.file.Database.MaxConns}
+	if d.set.cluster != nil {
+		cfg.Fenced = true
+		cfg.SilenceTimeout = min(d.set.cluster.Lease/2, 5*time.Second)
+	}
+	return cfg
 }
 
 func (d *daemon) startAAA() error {

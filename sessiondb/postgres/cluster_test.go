@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"culvert/sessiondb"
 	"culvert/sessiondb/cluster"
 	"culvert/sessiondb/storetest"
@@ -48,6 +50,47 @@ func nodeOf(t *testing.T, v cluster.View, name string) cluster.Node {
 	}
 	t.Fatalf("no node %s in %+v", name, v)
 	return cluster.Node{}
+}
+
+// TestClaimFromAStoppedNode has a node stop in the middle of a transaction that has its rows locked, as one that
+// is frozen, or cut off from the database, does: another can claim when the server has given that up.
+func TestClaimFromAStoppedNode(t *testing.T) {
+	db := newDatabase(t)
+	a, err := Open(t.Context(), Config{ConnString: db, Node: "a", Fenced: true, SilenceTimeout: 500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	b := openNode(t, db, "b")
+	local := storetest.TunnelOf(1).Key.Local
+	renew(t, a, member(local), 0)
+	v := renew(t, b, member(local), 0)
+	if won, err := a.Claim(t.Context(), 1, cluster.Claim{Local: local, Epoch: 1}); won != cluster.Won {
+		t.Fatal(won, err)
+	}
+	v = renew(t, a, member(local), v.Members)
+	stopped, goOn := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := a.attempt(t.Context(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), "select from service_addresses for update"); err != nil {
+				return err
+			}
+			close(stopped)
+			<-goOn
+			_, err := tx.Exec(t.Context(), "select 1")
+			return err
+		})
+		ended <- err
+	}()
+	<-stopped
+	if won, err := b.Claim(t.Context(), 1, cluster.Claim{Local: local, From: "a", Epoch: v.Addresses[0].Epoch, Beat: nodeOf(t, v, "a").Beat}); won != cluster.Won {
+		t.Errorf("the claim is %v: %v", won, err)
+	}
+	close(goOn)
+	if <-ended == nil {
+		t.Error("the transaction of the stopped node went through")
+	}
 }
 
 // TestClaim goes through a life of an address: nobody's, taken, refused to

@@ -57,9 +57,12 @@ type Config struct {
 	MaxConns int32
 	// ConnectTimeout bounds one attempt to connect; 0 means 5 s.
 	ConnectTimeout time.Duration
-	// StatementTimeout makes the server give up a statement of Apply, and a
-	// transaction whose client is silent for so long; 0 means 10 s.
+	// StatementTimeout makes the server give up a statement of Apply; 0 means 10 s.
 	StatementTimeout time.Duration
+	// SilenceTimeout makes the server give up a transaction whose client is silent for so long; 0 means StatementTimeout.
+	// In a cluster it belongs below the lease: the rows that a node has locked when it is
+	// stopped or cut off are those that another has to lock to take over.
+	SilenceTimeout time.Duration
 }
 
 // Validate tells what is wrong with the configuration, without connecting.
@@ -73,7 +76,7 @@ func (c Config) pool() (*pgxpool.Config, error) {
 	if c.Node == "" {
 		return nil, errors.New("postgres: the node needs a name")
 	}
-	if c.MaxConns < 0 || c.ConnectTimeout < 0 || c.StatementTimeout < 0 {
+	if c.MaxConns < 0 || c.ConnectTimeout < 0 || c.StatementTimeout < 0 || c.SilenceTimeout < 0 {
 		return nil, errors.New("postgres: connections and timeouts cannot be negative")
 	}
 	p, err := pgxpool.ParseConfig(c.ConnString)
@@ -130,11 +133,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if timeout == 0 {
 		timeout = 10 * time.Second
 	}
+	silence := cfg.SilenceTimeout
+	if silence == 0 {
+		silence = timeout
+	}
 	// Every join of Apply is of a batch with a table's primary key. Without
 	// fresh statistics PostgreSQL reads the whole table for that instead.
 	begin := fmt.Sprintf("begin; set local enable_hashjoin = off; set local enable_mergejoin = off;"+
 		" set local statement_timeout = %d; set local idle_in_transaction_session_timeout = %d",
-		timeout.Milliseconds(), timeout.Milliseconds())
+		timeout.Milliseconds(), max(1, silence.Milliseconds())) // 0 would be for ever
 	return &Store{pool: pool, node: cfg.Node, fenced: cfg.Fenced, begin: begin}, nil
 }
 

@@ -285,7 +285,11 @@ func (n *node) ctl(args ...string) (string, error) {
 
 // clusterStatus is what lnsctl says, as far as it is of use here.
 type clusterStatus struct {
-	Promise   string
+	Promise string
+	Nodes   []struct {
+		Name     string
+		Draining bool
+	}
 	Addresses []struct {
 		Address, Owner string
 		Serving        bool

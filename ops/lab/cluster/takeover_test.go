@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"slices"
@@ -97,6 +98,9 @@ func TestTakeover(t *testing.T) {
 	lost := l.lost()
 	r := l.hangUp()
 	line(t, "moves", l.sessions(), moved, r.Lost-lost)
+	if r.Lost != lost {
+		t.Errorf("%d packets were lost by moving", r.Lost-lost)
+	}
 	l.octets(r, r.Lost)
 }
 
@@ -119,6 +123,17 @@ func (l *lab) canTake(node string) {
 		if s := l.nodes[node].serving(); len(s) != 0 {
 			return fmt.Errorf("%s serves %v", node, s)
 		}
+		for _, n := range l.nodes {
+			s, err := n.status()
+			if err != nil {
+				return err
+			}
+			for _, x := range s.Nodes {
+				if x.Name == node && x.Draining {
+					return fmt.Errorf("for %s, %s is draining still", n.name, node)
+				}
+			}
+		}
 		return nil
 	}))
 	l.known()
@@ -128,8 +143,13 @@ func (l *lab) canTake(node string) {
 func (l *lab) lost() int {
 	l.t.Helper()
 	time.Sleep(answerTime + time.Second)
-	r := l.ask()
-	return max(0, r.Packets.Sent-r.Packets.Answered-l.sessions()/20) // some are on their way
+	lost := math.MaxInt
+	for range 40 { // some are on their way, but hardly ever at each of so many moments
+		r := l.ask()
+		lost = min(lost, r.Packets.Sent-r.Packets.Answered)
+		time.Sleep(25 * time.Millisecond) // lacsim's counters are 20 ms old
+	}
+	return lost
 }
 
 // octets checks that what was accounted is what subscribers have sent and got. Of packets that are
