@@ -190,9 +190,8 @@ func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool)
 	t.calls.ids.restore(ids, v.fresh)
 	if adopt {
 		t.calls.ids.leap(sh.srv.leap(callLeap))
-		t.strays = &strays{limit: t.calls.ids.fresh}
-		sh.srv.adopted.Store(true)
 	}
+	sh.mayHaveStrays(t, adopt)
 	sh.traceTunnel(t)
 	sh.tunnelNote(t, trace.SourceLNS, fmt.Sprintf("goes on after a restart, with %s", plural(v.up, "session")))
 	sh.failedOver(v, probe)

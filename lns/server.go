@@ -60,7 +60,7 @@ type Server struct {
 	// inline, where a test steps the shards itself, does what each does, at once.
 	inline func(func(*shard))
 
-	// adopted says that tunnels of another node have come.
+	// adopted says that tunnels have come that may be another node's former.
 	adopted atomic.Bool
 }
 

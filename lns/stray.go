@@ -7,7 +7,7 @@ import (
 	"culvert/proto/l2tp"
 )
 
-// A tunnel that comes from another node comes without the calls that were being set up there,
+// A tunnel that comes from another node, be it in an earlier life of this one, comes without the calls that were being set up there,
 // and without what that node had not written yet: the LAC may hold calls that nobody here
 // knows. It would wait for them for long, and a subscriber whose call came up in the last
 // moment would talk to nobody for ever, so the first sign of life of such a call is
@@ -41,6 +41,16 @@ func (m strayData) deliver(sh *shard) {
 	if t := sh.tunnels[m.tunnel]; t != nil && t.facts.peer.Load().source == m.peer {
 		sh.clearStray(t, m.id)
 	}
+}
+
+// mayHaveStrays notes that a revived tunnel may have calls that nobody here knows. In a cluster
+// that holds for what this node's own journal has as well: it may have taken the tunnel over in an earlier life.
+func (sh *shard) mayHaveStrays(t *tunnel, adopt bool) {
+	if !adopt && !sh.srv.cfg.Elsewhere {
+		return
+	}
+	t.strays = &strays{limit: t.calls.ids.fresh}
+	sh.srv.adopted.Store(true)
 }
 
 // stray reports data for no session where the tunnel may be another node's former.

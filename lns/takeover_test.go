@@ -2,6 +2,7 @@ package lns
 
 import (
 	"encoding/binary"
+	"maps"
 	"testing"
 	"time"
 )
@@ -53,5 +54,34 @@ func TestTakeoverOfATunnelBeingSetUp(t *testing.T) {
 	}
 	if r.session("alice") == nil || c.closed || l.down != nil {
 		t.Error("the session that was up is gone")
+	}
+}
+
+// TestStraysAfterARestart has a node taken over that had not written its last call yet, and the new node restarted from
+// its own journal before that call's subscriber says anything: the call is cleared at its first packet all the same.
+func TestStraysAfterARestart(t *testing.T) {
+	r, l, _ := oneUp(t, nil)
+	theirs := newMemJournal()
+	maps.Copy(theirs.tunnels, r.journal.tunnels)
+	maps.Copy(theirs.sessions, r.journal.sessions)
+	late := l.dial("bob", nil)
+	r.until(5*time.Second, "the last call", func() bool { return late.up })
+	second := func(c *Config) { c.Node, c.Elsewhere = "lns2", true }
+	r.journal = newMemJournal()
+	r.start(second)
+	done, err := r.srv.Recover(t.Context(), Recovered{Tunnels: theirs.Tunnels(t.Context()), Sessions: theirs.Sessions(t.Context()), Adopt: true})
+	if err != nil || done.Tunnels != 1 || done.Sessions != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	r.run(time.Second)
+	r.start(second)
+	r.run(time.Second)
+	if late.cdn != nil {
+		t.Fatal("the call is cleared before the node could know of it")
+	}
+	late.ping(late.client.Address(), 100)
+	r.until(5*time.Second, "the call that only the LAC knows is cleared", func() bool { return late.cdn != nil })
+	if s := r.session("alice"); s == nil || s.state != stateUp {
+		t.Error("the session that was known is gone")
 	}
 }

@@ -68,7 +68,7 @@ type tunnel struct {
 	sccrq uint64
 	// clearing are calls whose CDN is on its way, by its number.
 	clearing []clearing
-	// strays is set where the tunnel comes from another node.
+	// strays is set where the tunnel comes from another node, or may have come from one before a restart.
 	strays *strays
 }
 
