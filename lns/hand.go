@@ -48,6 +48,13 @@ func (s *Server) HandOver(local netip.AddrPort, late func([]dataplane.Datagram))
 	return h, last, nil
 }
 
+// HandingOver tells whether a listener's address is being handed over: from before HandOver reads
+// what its sessions have counted until End or Abort.
+func (s *Server) HandingOver(listener uint16) bool {
+	handings := s.handings.Load()
+	return handings != nil && (*handings)[listener] != nil
+}
+
 // Counted gives what has been counted since HandOver or Counted last; of sessions without packets nothing.
 func (h *Handing) Counted() []dataplane.Counted {
 	now := make([]dataplane.Counters, len(h.keys))

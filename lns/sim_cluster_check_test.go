@@ -67,7 +67,13 @@ func (c *simCluster) step(l *life, sh *shard) {
 		if was, ok := c.uses[key]; ok && was.id != id && c.w.now-was.at < rest {
 			c.w.fail("ids rest", "%s gives the id %v to %s; it was %s's until %v ago", l.h.name, key, id, was.id, c.w.now-was.at)
 		}
-		c.uses[key] = idUse{id, c.w.now}
+		// Before its call is in the journal nobody has been told of an id: a node that dies then has not used it.
+		k := sessiondb.SessionKey{Tunnel: s.facts.key(), ID: key.Session}
+		_, call := l.h.store.calls[k]
+		_, up := l.h.store.sessions[k]
+		if call || up || c.uses[key].id == id {
+			c.uses[key] = idUse{id, c.w.now}
+		}
 	}
 }
 

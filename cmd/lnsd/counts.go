@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"culvert/lns/dataplane"
@@ -43,7 +44,7 @@ func (d *daemon) keepCounts(ctx context.Context, interval time.Duration) {
 				return
 			}
 		}
-		list := c.news(plane)
+		list := c.news(plane, d.server.HandingOver)
 		for len(list) > 0 {
 			n := min(len(list), countBatch)
 			if err := store.Count(ctx, c.rows(list[:n])); err != nil {
@@ -68,8 +69,10 @@ type counting struct {
 	told  map[dataplane.Key]dataplane.Counters
 }
 
-// news are the counters that have changed since they were told.
-func (c *counting) news(plane dataplane.Mover) (list []dataplane.Counted) {
+// news are the counters that have changed since they were told. Those of an address that is being handed over are left
+// out, from before the last word on its sessions on: what is counted after that word is told to the
+// other node, which would count it twice if it had it from the database as well.
+func (c *counting) news(plane dataplane.Mover, handingOver func(listener uint16) bool) (list []dataplane.Counted) {
 	here := make(map[dataplane.Key]bool, len(c.told))
 	plane.Counts(func(x dataplane.Counted) {
 		here[x.Key] = true
@@ -82,7 +85,12 @@ func (c *counting) news(plane dataplane.Mover) (list []dataplane.Counted) {
 			delete(c.told, k)
 		}
 	}
-	return list
+	// Asked when all is read, so that nothing was read after a word that this does not see.
+	going := make([]bool, len(c.local))
+	for i := range going {
+		going[i] = handingOver(uint16(i))
+	}
+	return slices.DeleteFunc(list, func(x dataplane.Counted) bool { return going[x.Listener] })
 }
 
 // keep notes what was told.
