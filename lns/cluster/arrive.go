@@ -209,7 +209,7 @@ func (a *arriving) run(ended <-chan struct{}) error {
 		case frameCounts:
 			err = a.count(b)
 		case frameGone:
-			err = a.stopped(ended)
+			err = a.stopped()
 		case frameCame, frameLeaves:
 			err = a.late(kind, b)
 		case frameEnd:
@@ -231,7 +231,7 @@ func (a *arriving) count(b []byte) error {
 
 // stopped has this node answer, since the other does not any more, and waits until it does: an answer to what was sent
 // on is refused by the kernel before the address is on this host.
-func (a *arriving) stopped(ended <-chan struct{}) error {
+func (a *arriving) stopped() error {
 	err := a.r.ask(a.r.ctx, func() {
 		a.r.m.Stopped(a.p.local, a.epoch)
 		a.r.publish()
@@ -241,7 +241,7 @@ func (a *arriving) stopped(ended <-chan struct{}) error {
 	}
 	select {
 	case <-a.opens:
-	case <-ended:
+	case <-a.r.ctx.Done():
 	case <-time.After(2 * placeTime):
 	}
 	a.open = true
