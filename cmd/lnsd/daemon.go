@@ -72,11 +72,13 @@ type daemon struct {
 	withheld    *cluster.Withheld
 	// undo ends the parts in reverse order.
 	undo []func()
+	// ballast is that of raiseGCFloor.
+	ballast []byte
 }
 
 // start brings all parts up, or none.
 func start(set *settings, log *slog.Logger) (*daemon, error) {
-	d := &daemon{set: set, log: log}
+	d := &daemon{set: set, log: log, ballast: raiseGCFloor()}
 	d.withheld = cluster.NewWithheld(func() cluster.Pools { return d.pools }, time.Now)
 	for _, step := range []func() error{d.startStores, d.startAAA, d.startPlane, d.makeCluster, d.startServer, d.startCluster, d.startDynAuth, d.startOps} {
 		if err := step(); err != nil {
