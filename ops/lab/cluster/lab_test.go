@@ -163,6 +163,9 @@ func newLabBy(t *testing.T, bouncer bool, db *pgtest.Server, extra string, backe
 	l.nodes["b"].start()
 	l.owns("a", "b")
 	l.known()
+	// Each renews three times in a lease, and so has on its disk what the other has claimed. Who starts without the
+	// database, and hears of claims that it did not know, has to wait for the database.
+	time.Sleep(lease)
 	return l
 }
 
