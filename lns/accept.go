@@ -80,6 +80,11 @@ func (sh *shard) sccrq(listener uint16, peer source, h l2tp.Header, payload, dat
 		sh.complain(dropBadSCCRQ, "dropped a datagram for tunnel 0 that is no valid SCCRQ", "lac", peer, "type", m.Type, "err", err)
 		return
 	}
+	if h.Ns != 0 {
+		// A control connection begins with number 0 (RFC 2661 section 5.8); no tunnel would come of this, and its id stay taken.
+		sh.complain(dropBadSCCRQ, "dropped an SCCRQ that does not begin a control connection", "lac", peer, "ns", h.Ns)
+		return
+	}
 	key := acceptKey{listener, peer, m.AssignedTunnelID}
 	if id, ok := sh.accept.known[key]; ok {
 		sh.handOver(id, newTunnel{listener: listener, id: id, peer: lacPeer{source: peer}, datagram: datagram, again: true})
