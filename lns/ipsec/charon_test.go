@@ -141,7 +141,7 @@ func (l *lab) charon(name, ns string) string {
 
 func (l *lab) wait(what string, f func() bool) {
 	l.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if f() {
 			return
 		}
