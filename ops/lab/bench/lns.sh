@@ -5,6 +5,8 @@
 # lacsim. lnsd accounts and keeps its journal; l2tpns does neither. As root.
 # lnsd_untraced is lnsd without the traces of sessions, for what those cost;
 # lnsd_other is the lnsd at OTHER, such as an earlier release's.
+# GOFLAGS=-tags=nojournal leaves the journal out of lnsd; with an OTHER that was built
+# likewise the two are compared without it.
 #   CALLS=10000 LACS=10 ROUNDS=3 LNS="lnsd l2tpns" AUTH=pap  ops/lab/bench/lns.sh
 #   OTHER=/path/to/lnsd LNS="lnsd lnsd_other lnsd lnsd_other"  ops/lab/bench/lns.sh
 # The figures of each run are kept in out/bench.
