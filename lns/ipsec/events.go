@@ -28,6 +28,7 @@ func (m *Manager) event(name string, body vici.Section) {
 			if up {
 				m.childUp(conn, c)
 			} else {
+				m.bears(c.sa.IKEID)
 				m.childDown(c.sa.ChildID, now)
 			}
 		})
@@ -38,11 +39,7 @@ func (m *Manager) event(name string, body vici.Section) {
 	case "ike-update":
 		m.ikeUpdate(body)
 	case "ike-updown":
-		if body.Get("up") != "yes" {
-			m.stats.ikeDown.Add(1)
-		} else {
-			m.stats.ikeUp.Add(1)
-		}
+		m.ikeUpDown(body, now)
 	}
 }
 
@@ -64,6 +61,7 @@ func eachChild(body vici.Section, now time.Time, f func(conn string, c *child)) 
 
 // childUp takes a CHILD_SA that is there.
 func (m *Manager) childUp(conn string, c *child) {
+	m.bears(c.sa.IKEID)
 	if m.cfg.Marks && c.sa.Mark == 0 {
 		m.cfg.Log.Error("an SA has no mark, so that nobody can tell its packets from clear ones; it is not used. Was its connection changed by hand?",
 			"profile", c.sa.Profile, "identity", c.sa.Identity, "connection", conn)
@@ -169,17 +167,14 @@ func (m *Manager) logLine(body vici.Section) {
 			return
 		}
 	}
-	f := m.ikes.observe(time.Since(m.began), id, conn, body.Get("msg"))
-	if f == nil {
-		return
+	if f := m.ikes.observe(time.Since(m.began), id, conn, body.Get("msg")); f != nil {
+		m.tellFailure(f)
 	}
-	f.At = time.Now()
-	m.stats.fail(f.Reason)
-	m.hearer().IKEFailed(*f)
 }
 
 // settle tells of the ends whose reasons are known, or had time to come.
 func (m *Manager) settle(now time.Time) {
+	m.settleChildless(now)
 	kept := m.gone[:0]
 	for _, d := range m.gone {
 		if now.Before(d.due) || now.Before(d.last) && !m.explained(d.p) {

@@ -28,6 +28,8 @@ type ikeTrace struct {
 	why    lns.IKEReason
 	detail string
 	failed bool // reported
+	// heardUp is whether its key exchange was seen to succeed, child whether it had a CHILD_SA.
+	heardUp, child bool
 }
 
 // causeHolds is for how long a line explains an end: the old keys of an SA that was rekeyed are deleted as well, and

@@ -56,6 +56,7 @@ type Manager struct {
 	loading   []lns.LACProfile   // the profiles in force
 	ikes      ikeLog
 	gone      []departed
+	childless []childless
 	ours      map[uint32]ended // IKE SAs that we have ended, and why
 	lastMiss  time.Time
 	lastSync  time.Time
