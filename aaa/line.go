@@ -82,25 +82,28 @@ const (
 	lineEncapsulation
 )
 
+// errLine is what ParseLine says of what it cannot read.
+var errLine = fmt.Errorf("%w: access line", ErrUsage)
+
 // ParseLine reads what AppendLine wrote. Errors are ErrUsage.
 func ParseLine(b string) (*Line, error) {
-	l, bad := &Line{}, fmt.Errorf("%w: access line", ErrUsage)
+	l := &Line{}
 	for _, s := range [...]*string{&l.CircuitID, &l.RemoteID} {
 		n, used := uvarint(b)
 		if used <= 0 || n > uint64(len(b)-used) {
-			return nil, bad
+			return nil, errLine
 		}
 		*s, b = b[used:used+int(n)], b[used+int(n):]
 	}
 	if len(b) == 0 {
-		return nil, bad
+		return nil, errLine
 	}
 	flags := b[0]
 	b = b[1:]
 	l.Interworking = flags&lineInterworking != 0
 	if flags&lineEncapsulation != 0 {
 		if len(b) < 3 {
-			return nil, bad
+			return nil, errLine
 		}
 		l.Encapsulation = (*[3]byte)([]byte(b[:3]))
 		b = b[3:]
@@ -108,7 +111,7 @@ func ParseLine(b string) (*Line, error) {
 	for len(b) > 0 {
 		v, used := uvarint(b[1:])
 		if used <= 0 {
-			return nil, bad
+			return nil, errLine
 		}
 		l.Values = append(l.Values, LineValue{LineType(b[0]), v})
 		b = b[1+used:]

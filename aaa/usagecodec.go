@@ -104,7 +104,8 @@ func appendIdentity(dst []byte, id *Identity) []byte {
 	dst = appendText(dst, tagLAC, id.LAC)
 	dst = appendText(dst, tagPrivateGroup, id.PrivateGroup)
 	if id.Line != nil {
-		dst = appendText(dst, tagLine, string(AppendLine(nil, id.Line)))
+		var room [256]byte // of which a line takes less, as a rule
+		dst = appendText(dst, tagLine, AppendLine(room[:0], id.Line))
 	}
 	return dst
 }
@@ -116,8 +117,8 @@ func appendNumber(dst []byte, tag byte, v uint64) []byte {
 	return binary.AppendUvarint(append(dst, tag<<1), v)
 }
 
-func appendText(dst []byte, tag byte, v string) []byte {
-	if v == "" {
+func appendText[T string | []byte](dst []byte, tag byte, v T) []byte {
+	if len(v) == 0 {
 		return dst
 	}
 	return append(binary.AppendUvarint(append(dst, tag<<1|1), uint64(len(v))), v...)

@@ -99,8 +99,7 @@ func (sh *shard) callMessage(t *tunnel, e *l2tp.Event) {
 	if e.Message.Type == l2tp.MessageOCRP {
 		sh.replied(t, id, &e.Message)
 	}
-	m := e.Message.Clone()
-	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), callMessage{t.facts, id, &m})
+	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), callMessage{t.facts, id, carry(&e.Message)})
 }
 
 // lacCleared notes that the LAC holds a call no more, in the step that acknowledges it.
@@ -151,8 +150,7 @@ func (sh *shard) icrq(t *tunnel, m *l2tp.Message) {
 	sh.srv.settingUp.Add(1)
 	sh.srv.sessions.Add(1)
 	t.facts.profile.use.sessions.Add(1)
-	c := m.Clone()
-	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), newCall{t.facts, id, &c})
+	sh.send(dataplane.ShardOf(id, len(sh.srv.shards)), newCall{t.facts, id, carry(m)})
 }
 
 // refuseCall tells the LAC that a call cannot be taken now. id is our session
@@ -224,6 +222,7 @@ type toLAC struct {
 }
 
 func (m toLAC) deliver(sh *shard) {
+	defer arrived(m.m)
 	if t := sh.tunnels[tunnelID{m.facts.listener, m.facts.id}]; t != nil && t.facts == m.facts && !t.down {
 		sh.tunnelStep(t, func(fx *l2tp.Effects) { t.t.Send(sh.now, m.m, m.peerID, fx) })
 	}

@@ -74,6 +74,7 @@ type newCall struct {
 }
 
 func (m newCall) deliver(sh *shard) {
+	defer arrived(m.m)
 	f := m.facts
 	s := &session{
 		key: dataplane.Key{Listener: f.listener, Tunnel: f.id, Session: m.id}, facts: f,
@@ -100,6 +101,7 @@ type callMessage struct {
 }
 
 func (m callMessage) deliver(sh *shard) {
+	defer arrived(m.m)
 	s := sh.sessions[dataplane.Key{Listener: m.facts.listener, Tunnel: m.facts.id, Session: m.id}]
 	if s == nil || s.facts != m.facts {
 		return
@@ -141,9 +143,10 @@ func (sh *shard) callEffects(s *session, fx *l2tp.CallEffects) {
 		return
 	}
 	if fx.Send != nil {
-		m := *fx.Send // which lives on in another shard, longer than fx
-		sh.traceMessage(s, trace.Sent, &m)
-		sh.send(s.facts.shard, toLAC{s.facts, s.peerID, &m})
+		m := carriers.Get().(*l2tp.Message)
+		*m = *fx.Send // which lives on in another shard, longer than fx
+		sh.traceMessage(s, trace.Sent, m)
+		sh.send(s.facts.shard, toLAC{s.facts, s.peerID, m})
 	}
 }
 

@@ -187,3 +187,12 @@ func BenchmarkTunnel(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkClone copies an ICCN, as for another shard.
+func BenchmarkClone(b *testing.B) {
+	m, c := benchICCN(), new(Message)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.CloneTo(c)
+	}
+}

@@ -10,11 +10,14 @@ import (
 
 const (
 	defaultCache = 8 << 20
-	// memTable is the size of the memory between the log and the tables. Two
-	// are in use at times, and up to maxMemTables while the disk is slow;
-	// beyond that Apply waits for it.
-	memTable     = 16 << 20
-	maxMemTables = 4
+	// memTable is the size of the memory between the log and the tables: small, since a record's place in it is
+	// searched for, which is cheaper where it fits a processor's cache. Two are in use at times, and up to
+	// maxMemTables while the disk is slow; beyond that Apply waits for it.
+	memTable     = 4 << 20
+	maxMemTables = 16
+	// So many of them lie on the disk before they are merged with what lives longer. Nobody reads
+	// them before the next start.
+	tablesApart = 32
 )
 
 // pebbleOptions trades disk for CPU: records are small and many, and all of
@@ -31,8 +34,8 @@ func pebbleOptions(o Options, fs *walFS) *pebble.Options {
 		CacheSize:                   o.CacheBytes,
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: maxMemTables,
-		L0CompactionThreshold:       8,
-		L0StopWritesThreshold:       32,
+		L0CompactionThreshold:       tablesApart,
+		L0StopWritesThreshold:       4 * tablesApart,
 		MaxOpenFiles:                200,
 		Logger:                      pebbleLog{o.Log},
 		EventListener: &pebble.EventListener{
