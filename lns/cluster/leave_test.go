@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"culvert/lns/dataplane"
+	"culvert/sessiondb/cluster"
 )
 
 // pair starts two nodes; a has the address, and they have heard of each other.
@@ -143,6 +144,25 @@ func TestMoveToADeafNode(t *testing.T) {
 	eventually(t, "b answers", func() bool { return open(fb) })
 	if w.did("a hands over") != 0 {
 		t.Error("handed over to nobody")
+	}
+}
+
+// TestMoveAllWhileTheDatabaseIsBusy moves two addresses; the database takes longer than a lease for each, and no renewal
+// comes through meanwhile. The second waits for one.
+func TestMoveAllWhileTheDatabaseIsBusy(t *testing.T) {
+	w := newWorld()
+	w.addresses = append(w.addresses, cluster.Address{Local: other, Epoch: 1})
+	a, _, fa, fb := pair(t, w)
+	eventually(t, "a answers for both", func() bool { return fa.Until(1) > dataplane.BootTime() })
+	w.mu.Lock()
+	w.transfer, w.renewal = 1300*time.Millisecond, 150*time.Millisecond
+	w.mu.Unlock()
+	if moved, err := a.MoveAll(t.Context(), "b"); err != nil || len(moved) != 2 {
+		t.Errorf("moved %v: %v", moved, err)
+	}
+	eventually(t, "b answers for both", func() bool { return open(fb) && fb.Until(1) > dataplane.BootTime() })
+	if _, err := a.MoveAll(t.Context(), "nobody"); err != nil {
+		t.Errorf("there is nothing left to move: %v", err)
 	}
 }
 

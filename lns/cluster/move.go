@@ -31,13 +31,30 @@ func (r *Runner) MoveAll(ctx context.Context, to string) (moved []netip.AddrPort
 		if !mine {
 			continue
 		}
-		if err := r.move(ctx, a, to); err != nil {
+		err := r.move(ctx, a, to)
+		for end := r.now() + 2*r.m.Lease(); len(moved) > 0 && errors.As(err, new(notNow)) && r.now() < end; {
+			// Renewals wait while the database moves all that is on an address, which takes its time: none
+			// may be young enough for the next to go at once.
+			if r.sleep(ctx, retryMove) != nil {
+				break
+			}
+			err = r.move(ctx, a, to)
+		}
+		if err != nil {
 			return moved, fmt.Errorf("%v stays: %w", a, err)
 		}
 		moved = append(moved, a)
 	}
 	return moved, nil
 }
+
+// notNow is what move gives when nothing has been done, because of how the cluster is just now.
+type notNow struct{ error }
+
+func (n notNow) Unwrap() error { return n.error }
+
+// retryMove is when an address that cannot go just after another has gone is tried again.
+const retryMove = 250 * time.Millisecond
 
 // move moves one address. Where the other node can, packets are forwarded here until it is ready, and
 // none is lost; else this node stops answering before it gives the address away.
@@ -55,10 +72,12 @@ func (r *Runner) move(ctx context.Context, local netip.AddrPort, to string) erro
 	}
 	until := r.now() + lingers
 	if e := r.ask(ctx, func() {
-		if a, err = r.m.BeginMove(r.now(), local, to, lingers); err == nil {
-			p.busy, p.lingers = true, l != nil
-			r.publish()
+		if a, err = r.m.BeginMove(r.now(), local, to, lingers); err != nil {
+			err = notNow{err}
+			return
 		}
+		p.busy, p.lingers = true, l != nil
+		r.publish()
 	}); e != nil || err != nil {
 		if l != nil {
 			l.abort()
@@ -97,7 +116,9 @@ func (r *Runner) prepare(ctx context.Context, p *place, to string) (*leaving, er
 			err = errors.New("it has just come or is just going; try again")
 			return
 		}
-		a, at, err = r.m.MayMove(r.now(), p.local, to)
+		if a, at, err = r.m.MayMove(r.now(), p.local, to); err != nil {
+			err = notNow{err}
+		}
 	}); e != nil || err != nil {
 		return nil, errors.Join(e, err)
 	}

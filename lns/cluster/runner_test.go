@@ -15,17 +15,23 @@ import (
 	"culvert/sessiondb/cluster"
 )
 
-var local = netip.MustParseAddrPort("192.0.2.1:1701")
+var (
+	local = netip.MustParseAddrPort("192.0.2.1:1701")
+	other = netip.MustParseAddrPort("192.0.2.2:1701")
+)
 
 // world is a database, a host and a disk that can fail.
 type world struct {
 	mu      sync.Mutex
 	members uint64
-	address cluster.Address
-	nodes   map[string]*cluster.Node
-	claims  uint64
-	away    bool
-	settle  int // transfers whose answer gets lost
+	// addresses are one, where a test wants no other.
+	addresses []cluster.Address
+	nodes     map[string]*cluster.Node
+	claims    uint64
+	away      bool
+	settle    int // transfers whose answer gets lost
+	// transfer is how long one takes, which all else waits for; renewal how long one takes, and nothing waits.
+	transfer, renewal time.Duration
 
 	alive    map[string]bool // "node address": lives there
 	happened []string
@@ -36,7 +42,20 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{members: 1, address: cluster.Address{Local: local, Epoch: 1}, nodes: map[string]*cluster.Node{}, alive: map[string]bool{}, views: map[string]*view{}}
+	return &world{members: 1, addresses: []cluster.Address{{Local: local, Epoch: 1}}, nodes: map[string]*cluster.Node{}, alive: map[string]bool{}, views: map[string]*view{}}
+}
+
+// on is the database's row of an address.
+func (w *world) on(a netip.AddrPort) *cluster.Address {
+	return &w.addresses[slices.IndexFunc(w.addresses, func(x cluster.Address) bool { return x.Local == a })]
+}
+
+// serves are the addresses.
+func (w *world) serves() (list []netip.AddrPort) {
+	for _, a := range w.addresses {
+		list = append(list, a.Local)
+	}
+	return list
 }
 
 func (w *world) note(format string, args ...any) {
@@ -71,6 +90,10 @@ func (v *view) Secret(context.Context) ([]byte, error) { return []byte("secret")
 
 func (v *view) Renew(_ context.Context, seen uint64, draining bool) (cluster.View, error) {
 	v.mu.Lock()
+	slow := v.renewal
+	v.mu.Unlock()
+	time.Sleep(slow)
+	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.away {
 		return cluster.View{}, errAway
@@ -78,11 +101,11 @@ func (v *view) Renew(_ context.Context, seen uint64, draining bool) (cluster.Vie
 	n := v.nodes[v.node]
 	if n == nil {
 		v.members++
-		n = &cluster.Node{Name: v.node, Epoch: 1, At: v.at, Member: true, Joined: v.members, Lease: time.Second, Serves: []netip.AddrPort{local}}
+		n = &cluster.Node{Name: v.node, Epoch: 1, At: v.at, Member: true, Joined: v.members, Lease: time.Second, Serves: v.serves()}
 		v.nodes[v.node] = n
 	}
 	n.Beat, n.Seen, n.Draining = n.Beat+1, max(n.Seen, seen), draining
-	out := cluster.View{Members: v.members, Claims: v.claims, Addresses: []cluster.Address{v.address}}
+	out := cluster.View{Members: v.members, Claims: v.claims, Addresses: slices.Clone(v.addresses)}
 	for _, n := range v.nodes {
 		out.Nodes = append(out.Nodes, *n)
 	}
@@ -90,23 +113,24 @@ func (v *view) Renew(_ context.Context, seen uint64, draining bool) (cluster.Vie
 	return out, nil
 }
 
-func (v *view) own(node string) {
-	v.address.Owner = node
-	v.address.Epoch++
+func (v *view) own(a *cluster.Address, node string) {
+	a.Owner = node
+	a.Epoch++
 	v.claims++
 }
 
 func (v *view) Claim(_ context.Context, c cluster.Claim) (cluster.Result, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	a := v.on(c.Local)
 	switch {
 	case v.away:
 		return cluster.Lost, errAway
-	case v.address.Owner != c.From || v.address.Epoch != c.Epoch || c.From != "" && v.nodes[c.From].Beat != c.Beat:
+	case a.Owner != c.From || a.Epoch != c.Epoch || c.From != "" && v.nodes[c.From].Beat != c.Beat:
 		return cluster.Lost, nil
 	}
-	v.own(v.node)
-	v.address.Lingers = 0
+	v.own(a, v.node)
+	a.Lingers = 0
 	return cluster.Won, nil
 }
 
@@ -119,9 +143,10 @@ func (v *view) Transfer(_ context.Context, a cluster.Address, to string, last []
 	if v.away {
 		return true, errAway
 	}
-	if v.address.Owner == v.node && v.address.Epoch == a.Epoch {
-		v.own(to)
-		v.address.Lingers = a.Lingers
+	time.Sleep(v.transfer)
+	if x := v.on(a.Local); x.Owner == v.node && x.Epoch == a.Epoch {
+		v.own(x, to)
+		x.Lingers = a.Lingers
 		v.note("transferred %d", len(last))
 	}
 	if v.settle > 0 {
@@ -232,11 +257,11 @@ func (w *world) start(t *testing.T, node string, prefer bool, kept *Kept) (*Runn
 	port := uint16(39100 + len(node) + int(node[0]))
 	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
 	v := &view{world: w, node: node, at: at.String(), kept: kept}
-	f := dataplane.NewFence(1)
+	f := dataplane.NewFence(len(w.addresses))
 	v.fence = f
 	w.views[node] = v
 	cfg := Config{Listen: at, Fence: f, Addresses: v, Store: v, Host: v, Keeper: v}
-	cfg.Node, cfg.Epoch, cfg.Lease, cfg.Serves = node, 1, time.Second, []netip.AddrPort{local}
+	cfg.Node, cfg.Epoch, cfg.Lease, cfg.Serves = node, 1, time.Second, w.serves()
 	if prefer {
 		cfg.Prefer = cfg.Serves
 	}

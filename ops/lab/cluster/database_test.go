@@ -46,7 +46,7 @@ func TestDatabase(t *testing.T) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			l := newLabBy(t, strings.HasSuffix(c.name, "pgbouncer"), pgtest.Start(t), c.extra)
+			l := newLabBy(t, pgtest.Start(t), setup{family: overIPv4, extra: c.extra, bouncer: strings.HasSuffix(c.name, "pgbouncer")})
 			l.dial()
 			before := l.all("a", "b")
 			began := time.Now()
@@ -76,8 +76,8 @@ func (l *lab) unmoved(before []string, began time.Time) {
 	l.owns("a", "b")
 	l.same(before, "a", "b")
 	for i, want := range []string{"a", "b"} {
-		if turns, _ := l.watch.turns(service[i], began); turns != want {
-			l.t.Errorf("in turn, %q sent from %v; want only %s", turns, service[i], want)
+		if turns, _ := l.watch.turns(l.service[i], began); turns != want {
+			l.t.Errorf("in turn, %q sent from %v; want only %s", turns, l.service[i], want)
 		}
 	}
 	l.tables("a", "b")

@@ -28,7 +28,7 @@ func TestDriftedTakeover(t *testing.T) {
 	}{{"with RFC 4951", true}, {"without", false}} {
 		t.Run(c.name, func(t *testing.T) {
 			l := newLab(t, pgtest.Start(t), "")
-			l.tunnels, l.each, l.lns = 2, 10, []netip.Addr{service[0]}
+			l.tunnels, l.each, l.lns = 2, 10, []netip.Addr{l.service[0]}
 			l.more = []string{"--redial", "--allow-ended", fmt.Sprintf("--failover=%v", c.offered)}
 			l.dial()
 			a, b := l.nodes["a"], l.nodes["b"]
@@ -154,11 +154,11 @@ func (l *lab) lacReport() (r lacCounts) {
 	fmt.Fprintln(l.stdin, "hangup")
 	l.stdin.Close()
 	select {
-	case <-l.lacs.Done:
+	case <-l.sim.Done:
 	case <-time.After(60 * time.Second):
-		l.t.Fatalf("lacsim does not end:\n%s", l.lacs.Tail(20))
+		l.t.Fatalf("lacsim does not end:\n%s", l.sim.Tail(20))
 	}
-	l.lacs = nil
+	l.sim = nil
 	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
 	must(l.t, err)
 	must(l.t, json.Unmarshal(text, &r))

@@ -79,11 +79,11 @@ func TestNodes(t *testing.T) {
 			}
 			l.same(before, "a", "b")
 			for i, want := range want {
-				turns, gap := l.watch.turns(service[i], began)
+				turns, gap := l.watch.turns(l.service[i], began)
 				if turns != want {
-					t.Errorf("in turn, %q sent from %v; want %q", turns, service[i], want)
+					t.Errorf("in turn, %q sent from %v; want %q", turns, l.service[i], want)
 				}
-				t.Logf("%v: silence before another node sent: %v", service[i], gap.Round(time.Millisecond))
+				t.Logf("%v: silence before another node sent: %v", l.service[i], gap.Round(time.Millisecond))
 			}
 			l.tables("a", "b")
 			l.known()
@@ -107,8 +107,8 @@ func (l *lab) speaks(nodes ...string) {
 	l.t.Helper()
 	must(l.t, proc.Await(patience, 20*time.Millisecond, nil, func() error {
 		for i, node := range nodes {
-			if turns, _ := l.watch.turns(service[i], time.Now()); turns != node {
-				return fmt.Errorf("%q sent from %v, want %s", turns, service[i], node)
+			if turns, _ := l.watch.turns(l.service[i], time.Now()); turns != node {
+				return fmt.Errorf("%q sent from %v, want %s", turns, l.service[i], node)
 			}
 		}
 		return nil
@@ -120,8 +120,8 @@ func (l *lab) silence() {
 	l.t.Helper()
 	began := time.Now()
 	must(l.t, proc.Await(takeover+patience, 20*time.Millisecond, nil, func() error {
-		if turns, _ := l.watch.turns(service[0], began); turns != "a b" {
-			return fmt.Errorf("%q sent from %v", turns, service[0])
+		if turns, _ := l.watch.turns(l.service[0], began); turns != "a b" {
+			return fmt.Errorf("%q sent from %v", turns, l.service[0])
 		}
 		return nil
 	}))
@@ -144,14 +144,14 @@ func TestMove(t *testing.T) {
 	must(t, err)
 	t.Log(out)
 	l.owns("b", "b")
-	_, gap := l.watch.turns(service[0], began)
+	_, gap := l.watch.turns(l.service[0], began)
 	t.Logf("no packet for %v", gap.Round(time.Millisecond))
 	l.same(before, "b")
 	l.drain("b", "a")
 	l.same(before, "a")
-	turns, _ := l.watch.turns(service[0], began)
+	turns, _ := l.watch.turns(l.service[0], began)
 	if turns != "a b a" {
-		t.Errorf("in turn, %q sent from %v", turns, service[0])
+		t.Errorf("in turn, %q sent from %v", turns, l.service[0])
 	}
 	l.tables("a", "b")
 	r := l.hangUp()

@@ -28,8 +28,9 @@ type sight struct {
 	at   time.Time
 	node string
 	from netip.Addr
-	// arp says that it is an ARP packet with the address as sender, else L2TP.
-	arp bool
+	// arp says that it is an ARP packet with the address as sender, or a Neighbor Advertisement of it, which nobody
+	// may have solicited (unasked); else it is L2TP.
+	arp, unasked bool
 	// session has the LAC's tunnel and session ids of a data message, else 0.
 	session uint32
 }
@@ -111,6 +112,8 @@ func parse(b []byte, segment int) []sight {
 	if len(b) < 34 {
 		return nil
 	}
+	var from netip.Addr
+	var payload []byte
 	switch binary.BigEndian.Uint16(b[12:]) {
 	case unix.ETH_P_ARP:
 		if len(b) < 42 {
@@ -122,10 +125,22 @@ func parse(b []byte, segment int) []sight {
 		if b[23] != unix.IPPROTO_UDP {
 			return nil
 		}
+		from, payload = netip.AddrFrom4([4]byte(b[26:30])), b[min(len(b), 14+int(b[14]&0xf)*4+8):]
+	case unix.ETH_P_IPV6:
+		const headers = 14 + 40
+		switch {
+		case len(b) < headers+8:
+			return nil
+		case b[20] == unix.IPPROTO_ICMPV6 && b[headers] == neighborAdvertisement && len(b) >= headers+24:
+			s := sight{from: netip.AddrFrom16([16]byte(b[headers+8 : headers+24])), arp: true, unasked: b[headers+4]&0x40 == 0}
+			return slices.DeleteFunc([]sight{s}, foreign)
+		case b[20] != unix.IPPROTO_UDP:
+			return nil
+		}
+		from, payload = netip.AddrFrom16([16]byte(b[22:38])), b[headers+8:]
 	default:
 		return nil
 	}
-	from, payload := netip.AddrFrom4([4]byte(b[26:30])), b[min(len(b), 14+int(b[14]&0xf)*4+8):]
 	if segment == 0 {
 		segment = len(payload)
 	}
@@ -136,7 +151,12 @@ func parse(b []byte, segment int) []sight {
 	return slices.DeleteFunc(list, foreign)
 }
 
-func foreign(s sight) bool { return !slices.Contains(service[:], s.from) }
+// neighborAdvertisement is the type of an ICMPv6 message (RFC 4861 section 4.4).
+const neighborAdvertisement = 136
+
+func foreign(s sight) bool {
+	return !slices.Contains(overIPv4.service[:], s.from) && !slices.Contains(overIPv6.service[:], s.from)
+}
 
 // dataSession gives the ids of an L2TP data message (RFC 2661 section 3.1), 0 for anything else.
 func dataSession(b []byte) uint32 {
@@ -168,6 +188,15 @@ func (w *watch) serving(node string, from netip.Addr, since time.Time, n int) (f
 		}
 	}
 	return first, 0
+}
+
+// announced tells whether a node has advertised an IPv6 address since a moment without having been asked.
+func (w *watch) announced(node string, a netip.Addr, since time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.seen, func(s sight) bool {
+		return s.unasked && s.node == node && s.from == a && s.at.After(since)
+	})
 }
 
 // forget forgets what was seen so far.
@@ -202,6 +231,24 @@ func (w *watch) turns(from netip.Addr, since time.Time) (turns string, gap time.
 		}
 	}
 	return strings.Join(who, " "), gap
+}
+
+// both counts the L2TP packets that a node has sent from an address after another had begun to.
+func (w *watch) both(from netip.Addr, old, next string, since time.Time) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var began time.Time
+	for _, s := range w.seen {
+		if s.node == next && s.from == from && !s.arp && s.at.After(since) && (began.IsZero() || s.at.Before(began)) {
+			began = s.at
+		}
+	}
+	for _, s := range w.seen {
+		if s.node == old && s.from == from && !s.arp && !began.IsZero() && s.at.After(began) {
+			n++
+		}
+	}
+	return n
 }
 
 // proxy passes connections on to a server, for as long as the test runs.
