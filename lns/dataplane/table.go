@@ -222,9 +222,12 @@ func ceilPow2(n int) int {
 	return p
 }
 
-// prefixes are the session's address and routes.
-func (s *session) prefixes() []netip.Prefix {
-	list := []netip.Prefix{netip.PrefixFrom(netipAddr(s.address()), 32)}
+// prefixRoom holds the prefixes of all but a few sessions.
+type prefixRoom [4]netip.Prefix
+
+// prefixes are the session's address and routes, in room if they fit.
+func (s *session) prefixes(room *prefixRoom) []netip.Prefix {
+	list := append(room[:0], netip.PrefixFrom(netipAddr(s.address()), 32))
 	if routes := s.routes.Load(); routes != nil {
 		for _, r := range *routes {
 			list = append(list, netip.PrefixFrom(netipAddr(r.addr), bits.OnesCount32(r.mask)))

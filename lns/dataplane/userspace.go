@@ -168,10 +168,11 @@ func (p *userspace) check(v *Session) error {
 func (p *userspace) add(v *Session) {
 	key := v.Key.pack()
 	s := p.sessions.get(key)
+	var room [2]prefixRoom
 	var before []netip.Prefix
 	var oldPeer *peer
 	if s != nil {
-		before, oldPeer = s.prefixes(), s.peer.Load()
+		before, oldPeer = s.prefixes(&room[0]), s.peer.Load()
 	} else {
 		s = &session{key: key}
 		s.count = p.counted(v)
@@ -179,7 +180,7 @@ func (p *userspace) add(v *Session) {
 	p.follow(s, v.Sequence)
 	s.set(v, p.takePeer(peerKey{v.Peer, v.Mark}))
 	p.dropPeer(oldPeer)
-	p.route(s, before, s.prefixes())
+	p.route(s, before, s.prefixes(&room[1]))
 	if oldPeer == nil {
 		p.sessions.put(s)
 	}
@@ -223,6 +224,7 @@ func (p *userspace) route(s *session, before, after []netip.Prefix) {
 }
 
 func (p *userspace) Remove(keys []Key, out []Counters) {
+	var room prefixRoom
 	p.mu.Lock()
 	for i, k := range keys {
 		out[i] = Counters{}
@@ -230,7 +232,7 @@ func (p *userspace) Remove(keys []Key, out []Counters) {
 		if s == nil {
 			continue
 		}
-		for _, r := range s.prefixes() {
+		for _, r := range s.prefixes(&room) {
 			p.routes.remove(r, s)
 			p.router.remove(r)
 		}
