@@ -119,6 +119,19 @@ func (sh *shard) releaseLate() {
 	}
 }
 
+// shortLives is for how long a node may be away and die again, each time before the
+// store has answered.
+const shortLives = 10 * time.Second
+
+// unsure says whether the cluster's store may lack a tunnel or session that began at since because
+// a life before has died while it held what tells of it. The last one was there at newest at least, so what had been
+// known for ConfirmWait by then was let go, for better or worse, but for what a life that was shorter than that has left.
+// What is unsure is written and held once more; to hold what had been told already costs nobody more than a round trip to the store.
+func (r *reviver) unsure(since time.Duration) bool {
+	cfg := &r.srv.cfg
+	return cfg.Confirm != nil && since > r.newest-cfg.ConfirmWait-shortLives
+}
+
 // release sends what was held, unless that has been done.
 func (sh *shard) release(h *hold) bool {
 	if sh.held.byKey[h.key] != h {

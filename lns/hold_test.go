@@ -77,6 +77,60 @@ func TestNewStateWaitsForTheStore(t *testing.T) {
 	}
 }
 
+// TestARestartHoldsAgain kills the node while it holds what tells of a tunnel, and of a session: the
+// next life does not tell either before the store has it. What was told long ago is told on.
+func TestARestartHoldsAgain(t *testing.T) {
+	store := &slowStore{}
+	restart := func(r *rig) {
+		store.waiting = nil // they were the dead process'
+		r.start(func(c *Config) { c.Sink, c.Confirm, c.ConfirmWait = store, store.confirm, 2*time.Second })
+	}
+	r := newRig(t, func(c *Config) { c.Sink, c.Confirm, c.ConfirmWait = store, store.confirm, 2*time.Second })
+	l := r.lac(1, "tunnel secret")
+	r.run(500 * time.Millisecond)
+	restart(r)
+	r.run(1500 * time.Millisecond) // the LAC has sent its SCCCN again
+	if len(store.waiting) != 1 || l.t.Unacked() == 0 {
+		t.Fatalf("%d confirmations are asked for, and %d messages of the LAC wait for their acknowledgement; want one each", len(store.waiting), l.t.Unacked())
+	}
+	store.answer()
+	r.run(1500 * time.Millisecond)
+	if l.t.Unacked() != 0 {
+		t.Fatal("the SCCCN is not acknowledged after the store has confirmed the tunnel")
+	}
+
+	told := l.dial("alice", nil)
+	r.run(time.Second)
+	store.answer()
+	r.run(15 * time.Second)
+	held := l.dial("bob", nil)
+	r.run(time.Second)
+	if s := r.session("bob"); !told.up || held.up || s == nil || s.state != stateUp {
+		t.Fatalf("the first subscriber knows of its session: %v, the second: %v", told.up, held.up)
+	}
+	r.clock.now += 5 * time.Second // for longer than anybody waits nobody was there
+	restart(r)
+	r.run(100 * time.Millisecond)
+	restart(r) // and that life was too short to let go of anything
+	if r.run(1500 * time.Millisecond); held.up || len(store.waiting) != 1 {
+		t.Fatalf("the subscriber knows of its session: %v; %d confirmations are asked for", held.up, len(store.waiting))
+	}
+	if n := len(r.srv.shards[0].held.byKey) + len(r.srv.shards[1].held.byKey); n != 1 {
+		t.Errorf("%d things are held, want the second session alone", n)
+	}
+	store.answer()
+	r.until(4*time.Second, "the session told of", func() bool { return held.up })
+
+	r.run(15 * time.Second)
+	l.dial("carol", nil)
+	r.run(time.Second)
+	restart(r) // a store that does not answer is waited for in vain
+	r.run(3 * time.Second)
+	if st := waits(r); st.ConfirmLate != 1 || len(r.srv.shards[0].held.byKey)+len(r.srv.shards[1].held.byKey) != 0 {
+		t.Errorf("stats: %+v", st)
+	}
+}
+
 // TestNothingIsHeldForDurabilityNode keeps the way of others short.
 func TestNothingIsHeldForDurabilityNode(t *testing.T) {
 	r, _, _ := oneUp(t, nil)

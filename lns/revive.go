@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -32,6 +33,8 @@ type reviver struct {
 	sessions [][]revivedSession
 	// lastPort is the highest NAS-Port of a session.
 	lastPort uint32
+	// newest is when the newest of the sessions' records was made, on the clock of now.
+	newest time.Duration
 
 	changes []sessiondb.Change
 	usages  []aaa.Usage
@@ -72,6 +75,7 @@ func newReviver(s *Server, adopt bool) *reviver {
 		listeners: map[netip.AddrPort]uint16{}, profiles: map[string]*profile{},
 		tunnels: map[sessiondb.TunnelKey]*revivedTunnel{},
 		byShard: make([][]*revivedTunnel, len(s.shards)), sessions: make([][]revivedSession, len(s.shards)),
+		newest: math.MinInt64 / 2,
 	}
 	for i, a := range s.listeners {
 		r.listeners[a] = uint16(i)
@@ -142,7 +146,7 @@ func (r *reviver) revive() {
 		list := r.byShard[sh.idx]
 		for i, t := range list {
 			// Over some time, so that the LACs' answers do not come at once.
-			sh.reviveTunnel(t, sh.now+probeWithin*time.Duration(i)/time.Duration(len(list)), r.adopt)
+			sh.reviveTunnel(t, sh.now+probeWithin*time.Duration(i)/time.Duration(len(list)), r)
 		}
 		if sh.accept != nil {
 			r.accepted(sh.accept)
@@ -162,7 +166,7 @@ func (r *reviver) revive() {
 func (r *reviver) reviveSessions(list [][]revivedSession) {
 	r.srv.onShards(func(sh *shard) {
 		for _, x := range list[sh.idx] {
-			sh.reviveSession(x, r.adopt)
+			sh.reviveSession(x, r)
 		}
 		sh.inbox.put(sh.local...) // ends of sessions come with the next step
 		clear(sh.local)
@@ -175,8 +179,12 @@ func (r *reviver) reviveSessions(list [][]revivedSession) {
 const probeWithin = time.Second
 
 // reviveTunnel puts a tunnel into its shard.
-func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool) {
-	t := v.tunnel
+func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, r *reviver) {
+	t, adopt := v.tunnel, r.adopt
+	unsure := r.unsure(r.now - r.wall.Sub(t.since))
+	if unsure {
+		sh.holdFrom(dataplane.Key{Listener: t.facts.listener, Tunnel: t.facts.id}, len(sh.out))
+	}
 	t.t.Restore(sh.now, probe, v.saved)
 	t.kept = keptNumbers{v.saved.Ns, v.saved.Nr, v.saved.Una}
 	ids := v.ids()
@@ -202,7 +210,7 @@ func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, adopt bool)
 	if !t.waits {
 		sh.wheel.set(&t.timer, min(t.t.Deadline(), t.fail.due()))
 	}
-	if adopt {
+	if adopt || unsure {
 		t.stale = true
 		sh.touch(t)
 	}
@@ -223,8 +231,8 @@ func (sh *shard) reviveSA(t *tunnel) {
 }
 
 // reviveSession puts a session into its shard, the pool and the plane.
-func (sh *shard) reviveSession(v revivedSession, adopt bool) {
-	s, t := v.session, v.session.facts
+func (sh *shard) reviveSession(v revivedSession, r *reviver) {
+	s, t, adopt := v.session, v.session.facts, r.adopt
 	sh.sessions[s.key] = s
 	sh.srv.sessions.Add(1)
 	t.profile.use.sessions.Add(1)
@@ -244,7 +252,11 @@ func (sh *shard) reviveSession(v revivedSession, adopt bool) {
 		sh.log.Error("a session that lives on has a network that is another's; it is ended", sh.logKeys(s, "err", err)...)
 		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, refused(err), err.Error()) }))
 	}
-	if adopt {
+	unsure := r.unsure(s.sinceMono)
+	if unsure {
+		sh.holdFrom(s.key, len(sh.out))
+	}
+	if adopt || unsure {
 		now := sh.srv.clock.Wall()
 		u := sh.usage(s, aaa.UsageInterim, now, v.counted)
 		sh.keepSession(s, sh.encode(s, &u), now, v.counted)

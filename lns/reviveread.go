@@ -160,6 +160,7 @@ func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usag
 	}
 	shift := kept.clock.shift(r.now, r.srv.boot, rec.Updated, r.wall)
 	s.sinceMono = kept.clock.since + shift
+	r.newest = max(r.newest, kept.clock.at+shift)
 	s.times = sessionTimes{end: never, interim: never, idle: never, octets: kept.idleOctets}
 	if d := orElse(s.terms.session, r.srv.cfg.Subscriber.SessionTimeout); d > 0 {
 		s.times.end = s.sinceMono + d

@@ -78,24 +78,35 @@ func (c *simCluster) step(l *life, sh *shard) {
 }
 
 // confirmed checks, with durability: cluster, that nobody is told of a tunnel
-// or session that the database does not know, unless it was waited for in vain.
+// or session that the database does not know, unless it was waited for in vain: by this life, or by one before.
 func (c *simCluster) confirmed(l *life, sh *shard) {
 	if !c.w.plan.cluster.confirm {
 		return
 	}
 	for key, s := range sh.sessions {
-		if s.state != stateUp || sh.held.byKey[key] != nil || c.w.now-s.sinceMono >= sh.srv.cfg.ConfirmWait || !l.open(key.Listener) || c.w.now == s.sinceMono && c.isNew(l, s) {
-			continue
+		if s.state == stateUp && sh.held.byKey[key] == nil && l.open(key.Listener) {
+			row := c.db.sessions[sessiondb.SessionKey{Tunnel: s.facts.key(), ID: key.Session}]
+			has := row != nil && row.AcctSessionID == s.who.AcctSessionID
+			c.told(l, s.who.AcctSessionID, s.facts.local, s.sinceMono, has)
 		}
-		k := sessiondb.SessionKey{Tunnel: s.facts.key(), ID: key.Session}
-		if row := c.db.sessions[k]; row == nil || row.AcctSessionID != s.who.AcctSessionID {
-			c.w.fail("database first", "%s tells of session %s, up for %v; the database has %v", l.h.name, s.who.AcctSessionID, c.w.now-s.sinceMono, brief(row))
+	}
+	for id, t := range sh.tunnels {
+		if t.up && !t.down && t.recovers == nil && sh.held.byKey[dataplane.Key{Listener: id.listener, Tunnel: id.id}] == nil && l.open(id.listener) {
+			row, began := c.db.tunnels[t.facts.key()], t.since.UnixMicro() // which is what stores keep of it
+			has := row != nil && row.Since.UnixMicro() == began
+			c.told(l, fmt.Sprint(t.facts.key(), began), t.facts.local, c.w.now-l.srv.clock.Wall().Sub(t.since), has)
 		}
 	}
 }
 
-// isNew says whether what a session's shard sends may not be of the session at all.
-func (c *simCluster) isNew(*life, *session) bool { return false }
+// told checks that something may be told of, that began at since, and that the database has or has not.
+func (c *simCluster) told(l *life, what string, local netip.AddrPort, since time.Duration, has bool) {
+	waited := c.w.now - max(since, l.here[local])
+	if !has && !c.informed[what] && waited < l.srv.cfg.ConfirmWait {
+		c.w.fail("database first", "%s tells of %s, which began %v ago and was waited for for %v; the database does not have it", l.h.name, what, c.w.now-since, waited)
+	}
+	c.informed[what] = true
+}
 
 // moved checks what an address loses as it changes hands: nothing that the database should have.
 func (c *simCluster) moved(a *machine.Address, to string) {
@@ -171,6 +182,13 @@ func (c *checker) came(local netip.AddrPort) {
 	for k := range c.sessions {
 		if is(k.Listener) {
 			delete(c.sessions, k)
+		}
+	}
+	for _, sh := range c.l.srv.shards {
+		for k, s := range sh.sessions {
+			if is(k.Listener) { // another node may not have heard of its end here
+				delete(c.told, s.who.AcctSessionID)
+			}
 		}
 	}
 }

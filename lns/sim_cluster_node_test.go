@@ -28,8 +28,8 @@ type clusterLife struct {
 	runnerAt time.Duration
 	writerAt time.Duration
 	writing  bool
-	// here are the addresses whose sessions are alive here; taking: that is just changing.
-	here   map[netip.AddrPort]bool
+	// here are the addresses whose sessions are alive here, and since when; taking: that is just changing.
+	here   map[netip.AddrPort]time.Duration
 	taking bool
 }
 
@@ -39,7 +39,7 @@ func (c *simCluster) start(h *simHost) {
 	w.on(h, func() {
 		c.lives++
 		h.lives = c.lives
-		l := &life{w: w, number: c.lives, outboxAt: never, clusterLife: &clusterLife{h: h, runnerAt: never, writerAt: never, here: map[netip.AddrPort]bool{}}}
+		l := &life{w: w, number: c.lives, outboxAt: never, clusterLife: &clusterLife{h: h, runnerAt: never, writerAt: never, here: map[netip.AddrPort]time.Duration{}}}
 		h.life = l
 		w.tell("%s starts, life %d", h.name, l.number)
 		h.store.reopen()
@@ -147,7 +147,13 @@ func (l *life) serves(a netip.AddrPort) bool {
 }
 
 // has says whether what is on an address is alive here.
-func (l *life) has(a netip.AddrPort) bool { return l.clusterLife == nil || l.here[a] }
+func (l *life) has(a netip.AddrPort) bool {
+	if l.clusterLife == nil {
+		return true
+	}
+	_, here := l.here[a]
+	return here
+}
 
 // wakeNode plans what is to be done on a node.
 func (l *life) wakeNode() {
@@ -344,7 +350,7 @@ func (s simSessions) came(local netip.AddrPort, err error) {
 	if err != nil {
 		return
 	}
-	l.here[local] = true
+	l.here[local] = l.w.now
 	l.check.came(local)
 	l.w.cluster.took(l, local)
 	for _, sh := range l.srv.shards {

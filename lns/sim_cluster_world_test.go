@@ -43,6 +43,8 @@ type simCluster struct {
 	// heard is which host the routers were told of for an address.
 	heard map[netip.Addr]*simHost
 	uses  map[dataplane.Key]idUse
+	// informed are the tunnels and sessions that somebody was told of.
+	informed map[string]bool
 	// troubled is until when each node's way to the database may have been bad.
 	troubled map[string]time.Duration
 	strict   bool // an act is on: nothing may be lost
@@ -63,7 +65,7 @@ type clusterHost struct {
 }
 
 func newSimCluster(w *world) *simCluster {
-	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{},
+	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{}, informed: map[string]bool{},
 		troubled: map[string]time.Duration{}}
 	w.cluster = c
 	c.outside = &simHost{clusterHost: &clusterHost{name: "outside"}, store: newSimStore(w)}

@@ -18,7 +18,8 @@ type waiter struct {
 }
 
 // Confirm calls done once, when the store has all that was submitted before:
-// written, or refused for good, or made good by a resync. A store that is
+// written, or refused for good, or made good by a resync. What is refused when a resync is due, as after Start, is not refused
+// for good before that has gone through. A store that is
 // away makes that late, and done is never called after Close. done runs on
 // the Writer's goroutine, or on the caller's where nothing is pending, and
 // must not block.

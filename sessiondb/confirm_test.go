@@ -105,3 +105,31 @@ func TestResyncServes(t *testing.T) {
 		n.close()
 	})
 }
+
+// TestConfirmAfterRestart has the node begin anew while the store has a session that has ended, whose address a
+// new one has: the store refuses that at first, and it is not confirmed before the resync has made room.
+func TestConfirmAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, sessiondb.WriterOptions{})
+		n.store.choosy = true
+		old, fresh := storetest.SessionOf(1), storetest.SessionOf(2)
+		fresh.Address = old.Address
+		if err := n.store.Apply(t.Context(), []sessiondb.Change{{Op: sessiondb.PutSession, Session: &old}}); err != nil {
+			t.Fatal(err)
+		}
+		n.change(sessiondb.Change{Op: sessiondb.PutSession, Session: &fresh})
+		confirmed := false
+		n.Confirm(func() {
+			if confirmed = true; !n.has(2) {
+				t.Error("the session is confirmed and not there")
+			}
+		})
+		n.Start()
+		time.Sleep(time.Second)
+		if s := n.Stats(); !confirmed || s.Conflicts != 1 {
+			t.Errorf("confirmed: %v; %+v", confirmed, s)
+		}
+		n.same()
+		n.close()
+	})
+}

@@ -92,10 +92,11 @@ func (w *Writer) cycle(ctx context.Context) error {
 	for {
 		batch := w.next()
 		if len(batch) > 0 {
-			if err := w.write(ctx, batch); err != nil {
+			refused, err := w.write(ctx, batch)
+			if err != nil {
 				return err
 			}
-			w.written(len(batch))
+			w.written(len(batch), refused)
 		}
 		if len(batch) < w.opts.BatchSize {
 			break
@@ -131,22 +132,30 @@ func (w *Writer) next() []Change {
 	return w.inflight
 }
 
-func (w *Writer) written(n int) {
+// written notes that a batch of n changes is in the store, but for what was refused. Where the reason is likely to be what an
+// earlier life of the node has left there, as before the resync of its start, the resync decides.
+func (w *Writer) written(n int, refused bool) {
+	later := refused && w.resyncDue(w.opts.Now())
 	w.mu.Lock()
 	w.inflight, w.since = nil, time.Time{}
 	w.stats.Flushed += uint64(n)
 	confirmed := w.waiters.written(w.queue.base)
+	if later {
+		w.waiters.resync = append(w.waiters.resync, confirmed...)
+		confirmed = nil
+	}
 	w.mu.Unlock()
 	call(confirmed)
 }
 
 // write applies the batch, reporting what is refused.
-func (w *Writer) write(ctx context.Context, batch []Change) error {
-	refused, err := w.apply(ctx, batch)
-	if err == nil && refused != nil {
-		w.refuse(refused)
+func (w *Writer) write(ctx context.Context, batch []Change) (refused bool, err error) {
+	list, err := w.apply(ctx, batch)
+	if err != nil || list == nil {
+		return false, err
 	}
-	return err
+	w.refuse(list)
+	return true, nil
 }
 
 // apply gives what the store refuses apart from failures.
