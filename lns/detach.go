@@ -162,9 +162,17 @@ func (s *Server) RecoverKept(ctx context.Context, local netip.AddrPort) (Recover
 	})
 }
 
-// RecoverLast brings to life what Detach gave.
+// RecoverLast brings to life what Detach gave. What else the journal knows of calls of these tunnels, since
+// they were being set up or cleared, is cleared.
 func (s *Server) RecoverLast(ctx context.Context, last []sessiondb.Change) (Recovery, error) {
+	tunnels := map[sessiondb.TunnelKey]bool{}
+	for _, c := range last {
+		if c.Op == sessiondb.PutTunnel {
+			tunnels[c.Tunnel.Key] = true
+		}
+	}
 	return s.Recover(ctx, Recovered{
+		Calls: only(s.cfg.Journal.Calls(ctx), func(r *sessiondb.Call) bool { return tunnels[r.Key.Tunnel] }),
 		Tunnels: func(yield func(sessiondb.Tunnel, error) bool) {
 			for _, c := range last {
 				if c.Op == sessiondb.PutTunnel && !yield(*c.Tunnel, nil) {

@@ -32,7 +32,8 @@ func TestDetachAndBack(t *testing.T) {
 	was := *r.session("alice")
 	c.ping(c.client.Address(), 300)
 	r.run(time.Second)
-	l.dial("late", nil) // is being set up when it happens, and may come up later
+	late := l.dial("late", nil) // is being set up when it happens
+	r.until(time.Second, "call placed", func() bool { return len(r.journal.calls) == 2 })
 	for round := range 2 {
 		last := r.detach()
 		if r.session("alice") != nil || len(r.sent) != 0 || r.srv.sessions.Load() != 0 || r.srv.settingUp.Load() != 0 {
@@ -71,6 +72,9 @@ func TestDetachAndBack(t *testing.T) {
 		if u.Identity.User == "alice" {
 			t.Errorf("accounted %v", u.Kind)
 		}
+	}
+	if late.cdn == nil || late.up || len(r.journal.calls) != 1 {
+		t.Errorf("the call that was being set up is up: %v, cleared by %v; the journal has %v", late.up, late.cdn, r.journal.calls)
 	}
 	// A new tunnel and a new call get ids that nobody has.
 	d := r.lac(2, "tunnel secret")

@@ -18,7 +18,8 @@ type Recovered struct {
 	Tunnels  iter.Seq2[sessiondb.Tunnel, error]
 	Sessions iter.Seq2[sessiondb.Session, error]
 	// Calls is nil for a store that keeps none. Then the LAC is taken to hold just the
-	// calls of Sessions, and those that were being set up are not cleared.
+	// calls of Sessions, and those that were being set up are not cleared. With Adopt a session
+	// without a call lives on, as what Calls has may be older than Sessions.
 	Calls iter.Seq2[sessiondb.Call, error]
 	// Adopt says that the records are another node's: they are written into this
 	// node's journal, and to its Sink, under its own name.

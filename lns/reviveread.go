@@ -32,7 +32,7 @@ func (r *reviver) read(ctx context.Context, from *Recovered) error {
 	}
 	for rec, err := range from.Sessions {
 		if err = orEnd(ctx, err); err == nil {
-			err = r.readSession(&rec, from.Calls != nil)
+			err = r.readSession(&rec, from.Calls != nil && !from.Adopt)
 		}
 		if err != nil {
 			return fmt.Errorf("sessions: %w", err)
