@@ -224,6 +224,9 @@ func (u *simUser) leave(c *rigCall) {
 	case way < 7:
 		u.w.tell("user %d is silent", u.index)
 		c.client, c.up, u.online = subscriber.Client{}, false, false
+		if u.w.cluster != nil {
+			u.w.after(2*time.Minute, func() { u.comesBack(c) })
+		}
 	case way < 8:
 		u.w.tell("user %d dials again", u.index) // its modem has restarted, and the LAC has not noticed
 		c.client, c.up, u.call, u.at, u.online = subscriber.Client{}, false, nil, nil, false
@@ -231,6 +234,16 @@ func (u *simUser) leave(c *rigCall) {
 	case way < 9:
 		u.w.tell("user %d's modem begins anew", u.index) // in the same call
 		c.up, u.online = false, false
+		u.begin(c, userName(u.index))
+		u.tunnel.lac.tunnelOf(c.lac).touched()
+	}
+}
+
+// comesBack has the modem of a silent subscriber begin anew where nobody has ended its call: a node
+// that has not heard of the call before cannot miss it.
+func (u *simUser) comesBack(c *rigCall) {
+	if u.alive(c) && u.call == c && !c.up {
+		u.w.tell("user %d's modem is back", u.index)
 		u.begin(c, userName(u.index))
 		u.tunnel.lac.tunnelOf(c.lac).touched()
 	}
