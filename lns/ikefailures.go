@@ -24,6 +24,10 @@ const (
 	// tracePause is between two failures that tunnels hear of: to find a LAC's tunnels takes a walk through
 	// all of them, and strangers can fail as often as they like.
 	tracePause = time.Second
+	// logBurst is how many failures are logged at once, and logEvery how often one more: of a flood of half-open
+	// IKE, whose sources may all be forged, every packet is a failure. What is not logged is counted.
+	logBurst = 100
+	logEvery = 100 * time.Millisecond
 )
 
 // IKETrouble is a LAC's attempts to set up an SA that have failed for one reason.
@@ -45,6 +49,26 @@ type ikeTroubles struct {
 	mu     sync.Mutex
 	list   []IKETrouble
 	traced time.Time // when tunnels heard of one
+	// free is from when on a failure is logged, if it lies no more than the burst ahead of the clock; untold
+	// counts those that were not.
+	free   time.Time
+	untold int
+}
+
+// logs says whether a failure of now is logged, and how many were not since the last that was.
+func (l *ikeTroubles) logs(now time.Time) (yes bool, untold int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free.Before(now) {
+		l.free = now
+	}
+	if l.free.Sub(now) >= logBurst*logEvery {
+		l.untold++
+		return false, 0
+	}
+	l.free = l.free.Add(logEvery)
+	untold, l.untold = l.untold, 0
+	return true, untold
 }
 
 // add takes a failure, and says whether tunnels should hear of it.
@@ -119,8 +143,13 @@ func (sh *shard) noteTroubles(t *tunnel, peer netip.Addr) {
 // be what failed.
 func (w saWatch) IKEFailed(f IKEFailure) {
 	tell := w.srv.troubles.add(f)
-	w.srv.log.Warn("a LAC could not set up its SA", "lac", f.Remote, "profile", f.Profile, "identity", f.Identity,
-		"reason", string(f.Reason), "detail", f.Detail)
+	if yes, untold := w.srv.troubles.logs(f.At); yes {
+		keys := []any{"lac", f.Remote, "profile", f.Profile, "identity", f.Identity, "reason", string(f.Reason), "detail", f.Detail}
+		if untold > 0 {
+			keys = append(keys, "not_logged_before", untold)
+		}
+		w.srv.log.Warn("a LAC could not set up its SA", keys...)
+	}
 	if tell {
 		w.srv.TracePeer(f.Remote.Addr(), trace.SourceIKE, fmt.Sprintf("IKE failed (%s): %s", f.Reason, f.Detail))
 	}

@@ -79,3 +79,29 @@ func TestIKETroublesAreBounded(t *testing.T) {
 		t.Error("tunnels were told of a failure without an address")
 	}
 }
+
+// TestIKEFailuresLogged: of a flood of failures a few are logged, and how many were not is told.
+func TestIKEFailuresLogged(t *testing.T) {
+	var l ikeTroubles
+	now := time.Unix(1700000000, 0)
+	logged := 0
+	for range 10 * logBurst {
+		if yes, _ := l.logs(now); yes {
+			logged++
+		}
+	}
+	if logged != logBurst {
+		t.Errorf("%d of %d at once are logged, want %d", logged, 10*logBurst, logBurst)
+	}
+	if yes, untold := l.logs(now.Add(logEvery)); !yes || untold != 9*logBurst {
+		t.Errorf("after %v: %v, with %d not logged before", logEvery, yes, untold)
+	}
+	if yes, _ := l.logs(now.Add(logEvery)); yes {
+		t.Error("and another one at once")
+	}
+	for i := range logBurst {
+		if yes, untold := l.logs(now.Add(time.Hour)); !yes || untold != map[bool]int{true: 1}[i == 0] {
+			t.Fatalf("an hour later: %v, %d", yes, untold)
+		}
+	}
+}

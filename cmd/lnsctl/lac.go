@@ -266,8 +266,8 @@ type lacRemove struct {
 
 // Help explains.
 func (*lacRemove) Help() string {
-	return `Its LACs can open no further tunnels; those that are up stay until they are stopped
-("lnsctl tunnel list --lac NAME", "lnsctl tunnel stop").`
+	return `Its LACs can open no further tunnels. SAs of IPsec end, and the tunnels in them; tunnels in clear stay
+until they are stopped ("lnsctl tunnel list --lac NAME", "lnsctl tunnel stop").`
 }
 
 // Run removes a profile.

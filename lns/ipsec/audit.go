@@ -2,6 +2,8 @@ package ipsec
 
 import (
 	"context"
+	"net"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -68,6 +70,19 @@ func (m *Manager) missing(kind string, have []string) (lost []string) {
 	return lost
 }
 
+// hostHas says whether this host has one of its addresses for IKE. In a cluster they may all be another node's, whose LACs
+// it is to call.
+func hostHas(list []string) bool {
+	have, err := net.InterfaceAddrs()
+	if err != nil || len(list) == 0 {
+		return true // charon will say what is wrong
+	}
+	return slices.ContainsFunc(have, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && slices.Contains(list, n.IP.String())
+	})
+}
+
 // initiate calls LACs that we are to call and that have no SA.
 func (s *session) initiate(ctx context.Context, now time.Time) error {
 	m := s.m
@@ -77,7 +92,7 @@ func (s *session) initiate(ctx context.Context, now time.Time) error {
 			continue
 		}
 		m.tried[p.Name] = now
-		if len(p.Prefixes) != 1 || !p.Prefixes[0].IsSingleIP() || m.tab.count()[p.Name] > 0 {
+		if len(p.Prefixes) != 1 || !p.Prefixes[0].IsSingleIP() || m.tab.count()[p.Name] > 0 || !hostHas(m.cfg.localAddrs()) {
 			continue
 		}
 		var args vici.Section

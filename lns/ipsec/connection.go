@@ -40,13 +40,14 @@ func (c *Config) want(p *lns.LACProfile) *wanted {
 
 // remoteIDs are the identities that LACs of a profile may have, one for each connection. In IKEv1 charon has to choose a
 // shared key before it knows who calls, and looks among the connections first that have an identity at both ends; where a
-// profile's LACs have addresses of their own, it gets such connections for them, before the one for any identity.
+// profile's LACs have addresses of their own, it gets such connections for them, before the one for any identity. So does
+// one whose LAC we call: to any identity charon would show the key of any profile.
 func (c *Config) remoteIDs(p *lns.LACProfile) []string {
 	if len(p.IPsec.RemoteIDs) > 0 {
 		return p.IPsec.RemoteIDs
 	}
 	var list []string
-	if p.IPsec.Auth == "psk" && p.IPsec.Version != 2 && !p.IPsec.Initiate && c.localID(p, "address") != "" {
+	if p.IPsec.Auth == "psk" && (p.IPsec.Initiate || p.IPsec.Version != 2 && c.localID(p, "address") != "") {
 		for _, x := range p.Prefixes {
 			if x.IsSingleIP() {
 				list = append(list, x.Addr().String())
@@ -79,7 +80,7 @@ func (c *Config) connection(p *lns.LACProfile, remoteID string) vici.Section {
 		conn.SetList("local_addrs", list...)
 	}
 	conn.SetList("remote_addrs", remoteAddrs(p)...)
-	conn.SetList("proposals", ikeProposals(s)...)
+	conn.SetList("proposals", offeredIKE(s)...)
 	conn.Set("encap", yesNo(s.Encap))
 	conn.Set("mobike", "no") // moves SAs of tunnel mode only
 	conn.Set("dpd_delay", seconds(s.DPDDelay))
@@ -105,7 +106,7 @@ func (c *Config) child(s *lns.IPsecProfile) vici.Section {
 	ch.Set("mode", "transport")
 	ch.SetList("local_ts", c.localSelectors()...)
 	ch.SetList("remote_ts", "dynamic[udp]")
-	ch.SetList("esp_proposals", espProposals(s)...)
+	ch.SetList("esp_proposals", offeredESP(s)...)
 	ch.Set("rekey_time", seconds(s.Life))
 	if s.Life != 0 {
 		ch.Set("life_time", seconds(s.Life+max(s.Life/10, 10*time.Second)))

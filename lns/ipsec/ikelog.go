@@ -82,6 +82,7 @@ func line(s string) *regexp.Regexp { return regexp.MustCompile("^" + s) }
 var rules = []rule{
 	// Who it is.
 	{line: line(`(\S+) is initiating an? .*IKE_SA`), note: remember(func(t *ikeTrace, s string) { t.remote, _ = netip.ParseAddr(s) })},
+	{line: line(`initiating (?:\S+ Mode )?IKE_SA \S+ to (\S+)`), note: remember(func(t *ikeTrace, s string) { t.remote, _ = netip.ParseAddr(s) })},
 	{line: line(`received proposals: (.*)`), note: remember(func(t *ikeTrace, s string) { t.theirs = s })},
 	{line: line(`configured proposals: (.*)`), note: remember(func(t *ikeTrace, s string) { t.ours = s })},
 	{line: line(`looking for (?:.* )?peer configs matching .*\.\.\.(\S+)\[(.*)\]$`), note: func(t *ikeTrace, m []string) {
@@ -112,6 +113,8 @@ var rules = []rule{
 		}
 	}},
 	{line: line(`no issuer certificate found for "(.*)"`), note: because(lns.IKECertUnknown, "no CA of ours has issued its certificate %q$1%q; the profile's ca has to hold the issuer")},
+	{line: line(`constraint check failed: RULE_(CRL|OCSP)_VALIDATION is .*`), note: because(lns.IKECertUnknown,
+		"nobody can tell whether its certificate is revoked, and the profile's revocation policy wants to know: no $1 answer was to be had from where the certificate says")},
 	{line: line(`constraint check failed: (.*)`), note: because(lns.IKENoConfig, "it is authentic, but no profile takes it: $1")},
 	{line: line(`constraint requires (.*)`), note: because(lns.IKENoConfig, "it is authentic, but no profile takes it: a profile requires $1")},
 	{line: line(`tried \d+ shared keys? for '(.*)' - '(.*)', but MAC mismatched`), fails: lns.IKEAuthFailed,

@@ -173,6 +173,11 @@ func TestFailuresHaveReasons(t *testing.T) {
 		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA, p.IPsec.CRL = cert, key, ca.pem, ca.revoke(t, 5)
 		p.IPsec.RemoteIDs = []string{"lac.example.net"}
 	})
+	strict := profile("strict", func(p *lns.LACProfile) {
+		p.IPsec.Auth, p.IPsec.PSK, p.IPsec.Revocation = "cert", "", "strict"
+		p.IPsec.Certificate, p.IPsec.Key, p.IPsec.CA = foreign, foreignKey, other.pem
+		p.IPsec.RemoteIDs = []string{"lac.example.net"}
+	})
 	withPSK, withCert := initiation{psk: psk.IPsec.PSK, id: "lac@example.net"}, initiation{cert: good, key: goodKey, ca: ca.pem, id: "lac.example.net"}
 	for _, c := range []struct {
 		name     string
@@ -192,6 +197,7 @@ func TestFailuresHaveReasons(t *testing.T) {
 		{"expired", byCert, withCert, func(i *initiation) { i.cert, i.key = expired, expiredKey }, lns.IKECertExpired, []string{"not valid now"}},
 		{"revoked", byCert, withCert, func(i *initiation) { i.cert, i.key = revoked, revokedKey }, lns.IKECertRevoked, []string{"revoked on"}},
 		{"another CA", byCert, withCert, func(i *initiation) { i.cert, i.key = foreign, foreignKey }, lns.IKECertUnknown, []string{"CA"}},
+		{"nobody to ask", strict, withCert, func(i *initiation) { i.cert, i.key, i.ca = foreign, foreignKey, other.pem }, lns.IKECertUnknown, []string{"nobody can tell whether its certificate is revoked"}},
 		{"another name", byCert, withCert, func(i *initiation) { i.cert, i.key, i.id = wrong, wrongKey, "intruder.example.net" }, lns.IKENoConfig, []string{"intruder.example.net"}},
 		{"selectors", psk, withPSK, func(i *initiation) { i.remote = "dynamic[tcp/80]" }, lns.IKENoSelectors, []string{"[tcp/http]", "udp/1701"}},
 	} {

@@ -5,6 +5,7 @@
 #   ops/lab/bench/ipsec.sh rekey       keys renewed every 20 s for 10 minutes (FOR=10m) under traffic, IKEv2 and IKEv1
 #   ops/lab/bench/ipsec.sh mutations   every mechanism taken out, one after the other (ONLY='the wall' picks some),
 #                                      and whether the rows of the suite that are about it fail
+#   ops/lab/bench/ipsec.sh takeover    two nodes on one PostgreSQL in one guest: the LAC's IKE comes back by itself
 #
 # Tables and logs are left in out/ipsec-bench. Each takes some ten minutes to half an hour on an idle machine.
 set -euo pipefail
@@ -23,6 +24,10 @@ scale)
 rekey)
 	export CULVERT_IPSEC_REKEY=${FOR:-10m}
 	run='TestLife/rekeying'
+	;;
+takeover)
+	export CULVERT_IPSEC_TAKEOVER=1
+	run='TestTakeover$'
 	;;
 mutations)
 	export CULVERT_IPSEC_MUTATIONS=${ONLY:-.}

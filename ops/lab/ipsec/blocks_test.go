@@ -42,7 +42,7 @@ func TestBlocks(t *testing.T) {
 	must(t, err)
 	p := &readme{page: string(text)}
 	for _, words := range [][]string{
-		{"apt-get install", "sysctl --system"}, {"lacs:", "psk_file: /etc/culvert/north.psk"}, {"openssl rand"}, {"connections {", "local_addrs = " + readmeLAC},
+		{"apt-get install", "sysctl --system"}, {"lacs:", "psk_file: /etc/culvert/north.psk"}, {"openssl rand"}, {"connections {", "local_addrs = " + readmeLAC}, {"secrets {", "eap-alice"},
 	} {
 		if _, err := p.block(words...); err != nil {
 			t.Error(err)

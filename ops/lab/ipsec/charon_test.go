@@ -77,6 +77,7 @@ type conn struct {
 	esp     string
 	encap   bool
 	port    string // of our side; "1701" where it says nothing
+	lns     string // the LNS's address; lnsAddr where it says nothing
 	more    string // lines of the connection
 	child   string // lines of the child
 }
@@ -133,7 +134,7 @@ func (c *charon) configure(list ...conn) error {
       %s
     } }
   }
-`, x.name, x.version, lnsAddr, or(x.ike, "aes256-sha256-ecp256"), encap, x.more, auth, remote, or(x.port, "1701"), or(x.esp, "aes128gcm16-ecp256"), x.child)
+`, x.name, x.version, or(x.lns, lnsAddr), or(x.ike, "aes256-sha256-ecp256"), encap, x.more, auth, remote, or(x.port, "1701"), or(x.esp, "aes128gcm16-ecp256"), x.child)
 	}
 	b.WriteString("}\nsecrets {\n" + secrets.String() + "}\n")
 	if err := c.l.Put(c.dir+"/x509ca/ca.pem", c.l.pki.ca, 0o600); err != nil {

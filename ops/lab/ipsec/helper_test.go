@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
@@ -45,6 +44,8 @@ func init() {
 		err = helpMany(os.Args[1:])
 	case "none":
 		err = helpNone(os.Args[1:])
+	case "flood":
+		err = helpFlood(os.Args[1:])
 	case "again":
 		err = helpAgain(os.Args[1:])
 	default:
@@ -140,7 +141,7 @@ func (l *lab) tcp(ns string, octets int) error {
 	return err
 }
 
-// helpUDP sends a datagram and prints the answer, "silence" when there is none in time. From may be
+// helpUDP sends a datagram and prints the answer, "silence" when there is none in time. From, of IPv4, may be
 // an address that this host does not have.
 func helpUDP(args []string) error {
 	f := flag.NewFlagSet("udp", flag.ContinueOnError)
@@ -153,11 +154,18 @@ func helpUDP(args []string) error {
 	if err != nil {
 		return err
 	}
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+		if network == "udp6" {
+			return nil
+		}
 		e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1) })
 		return errors.Join(e, err)
 	}}
-	c, err := lc.ListenPacket(context.Background(), "udp4", *from)
+	network := "udp4"
+	if (*from)[0] == '[' {
+		network = "udp6"
+	}
+	c, err := lc.ListenPacket(context.Background(), network, *from)
 	if err != nil {
 		return err
 	}
@@ -178,16 +186,10 @@ func helpUDP(args []string) error {
 
 // helpAgain sends a packet once more that is in a capture, as it was, from its IP header on.
 func helpAgain(args []string) error {
-	b, err := os.ReadFile(args[0])
+	packet, err := firstPacket(args[0])
 	if err != nil {
 		return err
 	}
-	const file, record, ethernet = 24, 16, 14
-	if len(b) < file+record+ethernet+20 {
-		return fmt.Errorf("%s has no packet", args[0])
-	}
-	n := int(binary.LittleEndian.Uint32(b[file+8:]))
-	packet := b[file+record+ethernet:][:n-ethernet]
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
 	if err != nil {
 		return err

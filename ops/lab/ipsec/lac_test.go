@@ -16,7 +16,7 @@ type lac struct {
 
 // startLAC starts a LAC's strongSwan and xl2tpd.
 func (l *lab) startLAC(ns string, port int) (*lac, error) {
-	swan, err := l.startCharon(ns, "retransmit_tries = 3\n retransmit_timeout = 1.0\n retransmit_base = 1.4\n delete_rekeyed_delay = 5")
+	swan, err := l.startCharon(ns, "retransmit_tries = 5\n retransmit_timeout = 1.0\n retransmit_base = 1.4\n delete_rekeyed_delay = 5")
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (x *lac) startXL2TPD() error {
 
 // dial opens the tunnel and the call, and waits until pppd is up.
 func (x *lac) dial() error {
-	_, err := x.l.sh(x.ns, 40*time.Second, "cd %s/%s && rm -f up && echo 'c isp' > control && for i in $(seq 150); do [ -f up ] && exit 0; sleep 0.2; done; exit 1", dir, x.ns)
+	_, err := x.l.sh(x.ns, 80*time.Second, "cd %s/%s && rm -f up && echo 'c isp' > control && for i in $(seq 300); do [ -f up ] && exit 0; sleep 0.2; done; exit 1", dir, x.ns)
 	if err != nil {
 		ppp, _ := x.l.Get(dir + "/" + x.ns + "/pppd.log")
 		log, _ := x.l.Get(dir + "/" + x.ns + "/xl2tpd.log")

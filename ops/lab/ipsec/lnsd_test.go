@@ -105,12 +105,24 @@ const (
 	lnsDir    = dir + "/lns"
 	// life is how long ESP keys are used: short, so that every row sees new ones in time.
 	life = "60s"
-	// profiles is how many connections lnsConfig makes: one for each profile, and one for keyed's address.
-	profiles = 10
+	// lnsProfiles is how many connections lnsConfig makes: one for each profile, and one for keyed's address.
+	lnsProfiles = 10
 )
 
 // startLNS starts strongSwan and lnsd on the LNS.
 func (l *lab) startLNS() error {
+	if err := l.putLNS(); err != nil {
+		return err
+	}
+	life := life
+	if os.Getenv(envRekey) != "" {
+		life = "1h" // minutes of a guest that gets no processor must not end keys that the LAC could not renew
+	}
+	return l.startWith(fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey))
+}
+
+// putLNS gives the LNS its certificates and charon's shipped settings.
+func (l *lab) putLNS() error {
 	shipped, err := os.ReadFile("../../strongswan/culvert.conf")
 	if err != nil {
 		return err
@@ -120,18 +132,18 @@ func (l *lab) startLNS() error {
 			return err
 		}
 	}
-	life := life
-	if os.Getenv(envRekey) != "" {
-		life = "1h" // minutes of a guest that gets no processor must not end keys that the LAC could not renew
-	}
-	if err := l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey), 0o600); err != nil {
+	return nil
+}
+
+// startWith starts strongSwan and lnsd with a configuration, and what echoes subscribers' TCP.
+func (l *lab) startWith(config string) (err error) {
+	if err := l.Put(lnsDir+"/lnsd.yaml", config, 0o600); err != nil {
 		return err
 	}
-	// What echoes subscribers' TCP, in the core.
 	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -p 9001 -e cat >/dev/null 2>&1 </dev/null &"); err != nil {
 		return err
 	}
-	quick := "retransmit_tries = 3\n retransmit_timeout = 1.0\n retransmit_base = 1.4"
+	quick := "retransmit_tries = 4\n retransmit_timeout = 1.0\n retransmit_base = 1.4"
 	if os.Getenv(envSAs) != "" {
 		quick = "" // one processor for thousands of LACs wants the time that is shipped
 	}
@@ -153,7 +165,7 @@ func (l *lab) startLNSD() error {
 func (l *lab) hasProfiles() error {
 	return until(60*time.Second, func() error {
 		text, err := l.charon.swan(10*time.Second, "--list-conns")
-		if err == nil && strings.Count(text, "culvert-") < profiles {
+		if err == nil && strings.Count(text, "culvert-") < l.profiles {
 			err = fmt.Errorf("charon has %q", text)
 		}
 		return err

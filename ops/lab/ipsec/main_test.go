@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,8 @@ type lab struct {
 	pki    *pki
 	report *report
 	charon *charon // the LNS's
+	// profiles is how many connections lnsd's file makes.
+	profiles int
 }
 
 // modules are what the kernel needs beside namespaces.
@@ -67,8 +70,8 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// boot boots the guest and lays the wires.
-func boot(t *testing.T) *lab {
+// boot boots the guest, with more modules than all have, and lays the wires.
+func boot(t *testing.T, more ...string) *lab {
 	t.Helper()
 	out := os.Getenv(envOut)
 	if out == "" {
@@ -82,8 +85,8 @@ func boot(t *testing.T) *lab {
 	agent, err := guest.BuildAgent(tmp)
 	must(t, err)
 	must(t, programs(tmp))
-	l := &lab{out: out, bin: tmp, report: newReport(), pki: newPKI(t)}
-	cfg := guest.Config{Dir: tmp, Agent: agent, Memory: "1024M", Modules: modules}
+	l := &lab{out: out, bin: tmp, report: newReport(), pki: newPKI(t), profiles: lnsProfiles}
+	cfg := guest.Config{Dir: tmp, Agent: agent, Memory: "1024M", Modules: slices.Concat(modules, more)}
 	if os.Getenv(envSAs) != "" {
 		cfg.Memory = "3072M"
 	}
@@ -200,7 +203,22 @@ func (l *lab) wires() error {
 	}
 	b.WriteString("for n in wan nat lns; do ip netns exec $n sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'; done\n" +
 		"ip netns exec nat iptables-legacy -t nat -A POSTROUTING -o wan0 -j MASQUERADE\n")
-	_, err := l.Run(60*time.Second, b.String())
+	if _, err := l.Run(60*time.Second, b.String()); err != nil {
+		return err
+	}
+	// The first use of an algorithm has the kernel load and test it, which can take longer here than a LAC waits for an answer.
+	b.Reset()
+	b.WriteString("set -e\n")
+	for i, alg := range []string{
+		"aead 'rfc4106(gcm(aes))' 0x$(printf %040d 7) 128", "aead 'rfc7539esp(chacha20,poly1305)' 0x$(printf %072d 7) 128",
+		"enc 'cbc(aes)' 0x$(printf %064d 7) auth-trunc 'hmac(sha256)' 0x$(printf %064d 7) 128",
+		"enc 'cbc(aes)' 0x$(printf %064d 7) auth-trunc 'hmac(sha512)' 0x$(printf %0128d 7) 256",
+		"enc 'cbc(aes)' 0x$(printf %064d 7) auth-trunc 'hmac(sha1)' 0x$(printf %040d 7) 96",
+	} {
+		fmt.Fprintf(&b, "ip -n wan xfrm state add src 192.0.2.77 dst 192.0.2.78 proto esp spi %d mode transport %s\n", 1000+i, alg)
+	}
+	b.WriteString("ip -n wan xfrm state flush\n")
+	_, err := l.Run(2*time.Minute, b.String())
 	return err
 }
 

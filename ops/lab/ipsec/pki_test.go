@@ -61,14 +61,20 @@ func pemText(kind string, der []byte) string {
 // named in it.
 func (p *pki) issue(t *testing.T, name string, valid time.Duration, responders ...string) identity {
 	t.Helper()
+	return p.issueBy(t, name, valid, func(c *x509.Certificate) { c.OCSPServer = responders })
+}
+
+// issueBy is issue with a change to the certificate.
+func (p *pki) issueBy(t *testing.T, name string, valid time.Duration, change func(*x509.Certificate)) identity {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	p.serial++
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(p.serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(valid), KeyUsage: x509.KeyUsageDigitalSignature,
-		OCSPServer: responders,
 	}
+	change(tmpl)
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, p.cert, key.Public(), p.key)
 	must(t, err)
 	b, err := x509.MarshalPKCS8PrivateKey(key)

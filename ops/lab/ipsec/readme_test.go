@@ -30,7 +30,9 @@ log: {level: debug}
 type readme struct {
 	*lab
 	page string
-	lac  *lac
+	// yaml are the LAC profiles of lnsd's file, client is a voluntary client behind the NAT.
+	lac, client *lac
+	yaml        string
 }
 
 // block is the one code block with all the words.
@@ -55,6 +57,8 @@ func TestReadme(t *testing.T) {
 		}
 	})
 	t.Run("from nothing to a LAC", p.follow)
+	t.Run("a voluntary client", p.voluntary)
+	t.Run("a client with a user's password", p.user)
 }
 
 func (p *readme) follow(t *testing.T) {
@@ -62,13 +66,7 @@ func (p *readme) follow(t *testing.T) {
 	r.check("addresses of the page", p.addresses)
 	r.check("strongSwan", p.install)
 	r.check("profile and key", p.profile)
-	r.check("lnsd check", func() error {
-		text, err := p.sh("lns", 30*time.Second, "%s /usr/bin/lnsd check --config /etc/culvert/lnsd.yaml 2>&1", runAs)
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, text)
-		}
-		return nil
-	})
+	r.check("lnsd check", p.checked)
 	r.check("lnsd started", p.start)
 	r.check("LAC configured", p.configureLAC)
 	r.check("session", p.lac.dial)
@@ -153,7 +151,7 @@ func (p *readme) profile() error {
 	if text, err := p.Run(30*time.Second, "set -e\n"+commands); err != nil {
 		return fmt.Errorf("%w: %s", err, text)
 	}
-	if err := p.Put("/etc/culvert/lnsd.yaml", readmeRest+profile, 0o644); err != nil {
+	if err := p.addProfile(profile); err != nil {
 		return err
 	}
 	// What lnsd's package, its unit and udev do.
@@ -163,7 +161,7 @@ func (p *readme) profile() error {
 
 // start is the page's third step, as lnsd's own unit does it.
 func (p *readme) start() error {
-	if _, err := p.sh("lns", 20*time.Second, "cd / && setsid %s /usr/bin/lnsd run --config /etc/culvert/lnsd.yaml >%s/lnsd.log 2>&1 </dev/null &", runAs, lnsDir); err != nil {
+	if err := p.startBinary(); err != nil {
 		return err
 	}
 	for _, said := range []string{"loaded a LAC profile into charon", "kernel policies against clear L2TP are in force"} {
@@ -175,6 +173,12 @@ func (p *readme) start() error {
 		}
 	}
 	return nil
+}
+
+// startBinary starts lnsd as its unit does.
+func (p *readme) startBinary() error {
+	_, err := p.sh("lns", 20*time.Second, "cd / && setsid %s /usr/bin/lnsd run --config /etc/culvert/lnsd.yaml >>%s/lnsd.log 2>&1 </dev/null &", runAs, lnsDir)
+	return err
 }
 
 // configureLAC is the page's fourth step.

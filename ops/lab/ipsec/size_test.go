@@ -34,6 +34,7 @@ func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 	r.note = fmt.Sprintf("MTU %d", mtu)
 	before, err := l.fragments()
 	must(t, err)
+	must(t, l.captureFragments())
 	for _, way := range []struct{ name, ns, from, to string }{
 		{"up", "direct", address, coreAddr}, {"down", "lns", coreAddr, address},
 	} {
@@ -56,7 +57,8 @@ func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 	r.check("no fragments", func() error {
 		after, err := l.fragments()
 		if err == nil && after != before {
-			err = fmt.Errorf("%w: %d fragments", errNot, after-before)
+			text, _ := l.sh("wan", 20*time.Second, "tcpdump -nn -tttt -v -r %s/wire-fragments.pcap 2>/dev/null | head -20", dir)
+			err = fmt.Errorf("%w: %d fragments: %s", errNot, after-before, text)
 		}
 		return err
 	})
@@ -64,6 +66,12 @@ func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 	r.check("wire filled", func() error {
 		return l.fills(mtu, address)
 	})
+}
+
+// captureFragments captures what is in pieces on the wire.
+func (l *lab) captureFragments() error {
+	_, err := l.sh("wan", 15*time.Second, `cd %s && { [ ! -f fragments.pid ] || kill $(cat fragments.pid); } ; rm -f tcpdump-fragments.log; (setsid tcpdump -n -p -U -i lns0 -w wire-fragments.pcap 'ip[6:2] & 0x3fff != 0' >tcpdump-fragments.log 2>&1 </dev/null & echo $! > fragments.pid); for i in $(seq 50); do grep -q listening tcpdump-fragments.log && exit 0; sleep 0.1; done; exit 1`, dir)
+	return err
 }
 
 // fills captures the largest packet on the wire while a full-size ping passes.
