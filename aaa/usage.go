@@ -79,7 +79,8 @@ type Accountant interface {
 	// Account never blocks. It calls done exactly once, from any goroutine:
 	// with nil when a server has acknowledged the record, else with an
 	// error that wraps ErrUnavailable after every try has failed.
-	Account(u Usage, done func(error))
+	// Nobody changes u before that.
+	Account(u *Usage, done func(error))
 }
 
 // Ledger takes records that are already durable and sees to it that each

@@ -51,7 +51,7 @@ type accountant struct {
 }
 
 // Account implements aaa.Accountant. The record, or its acknowledgement, may be lost.
-func (a accountant) Account(u aaa.Usage, done func(error)) {
+func (a accountant) Account(u *aaa.Usage, done func(error)) {
 	a.l.effect()
 	w := a.b.w
 	delay, lost, unheard := w.upTo(20*time.Millisecond), w.chance(w.plan.acctLoss), w.chance(w.plan.acctLoss)
@@ -64,9 +64,9 @@ func (a accountant) Account(u aaa.Usage, done func(error)) {
 	switch {
 	case lost:
 	case w.cluster != nil:
-		w.cluster.books.receive(w.simHost, &u)
+		w.cluster.books.receive(w.simHost, u)
 	default:
-		a.b.receive(&u)
+		a.b.receive(u)
 	}
 	w.after(delay, func() {
 		switch {

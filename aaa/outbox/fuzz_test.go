@@ -37,13 +37,13 @@ type received struct {
 }
 
 // Account is the server's.
-func (z *fuzzedOutbox) Account(u aaa.Usage, done func(error)) {
+func (z *fuzzedOutbox) Account(u *aaa.Usage, done func(error)) {
 	err := error(nil)
 	if z.away {
 		err = fmt.Errorf("test: %w", aaa.ErrUnavailable)
 	} else {
 		id := u.Identity.AcctSessionID
-		z.got[id] = append(z.got[id], received{u, z.lives})
+		z.got[id] = append(z.got[id], received{*u, z.lives})
 	}
 	if z.late {
 		z.answers = append(z.answers, func() { done(err) })

@@ -11,7 +11,7 @@ import (
 // deaf refuses the first records and takes the others, at once.
 type deaf struct{ refuse, got int }
 
-func (d *deaf) Account(_ aaa.Usage, done func(error)) {
+func (d *deaf) Account(_ *aaa.Usage, done func(error)) {
 	if d.refuse > 0 {
 		d.refuse--
 		done(fmt.Errorf("test: %w", aaa.ErrUnavailable))

@@ -94,7 +94,7 @@ type accountant struct {
 	refuse func(aaa.Usage) bool
 }
 
-func (a *accountant) Account(u aaa.Usage, done func(error)) {
+func (a *accountant) Account(u *aaa.Usage, done func(error)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.tries++
@@ -104,10 +104,10 @@ func (a *accountant) Account(u aaa.Usage, done func(error)) {
 		a.mu.Lock()
 		a.out--
 		var err error
-		if a.refuse != nil && a.refuse(u) {
+		if a.refuse != nil && a.refuse(*u) {
 			err = fmt.Errorf("test: %w", aaa.ErrUnavailable)
 		} else {
-			a.got = append(a.got, u)
+			a.got = append(a.got, *u)
 		}
 		a.mu.Unlock()
 		done(err)
@@ -424,7 +424,7 @@ func randomRun(t *testing.T, seed uint64) {
 // nobody never answers.
 type nobody struct{}
 
-func (nobody) Account(aaa.Usage, func(error)) {}
+func (nobody) Account(*aaa.Usage, func(error)) {}
 
 // BenchmarkMemory tells what a Start that waits costs.
 func BenchmarkMemory(b *testing.B) {
@@ -451,7 +451,7 @@ func BenchmarkMemory(b *testing.B) {
 
 type instant struct{}
 
-func (instant) Account(_ aaa.Usage, done func(error)) { done(nil) }
+func (instant) Account(_ *aaa.Usage, done func(error)) { done(nil) }
 
 // BenchmarkRecord is one record from Submit to its drop.
 func BenchmarkRecord(b *testing.B) {

@@ -73,7 +73,7 @@ func (o *Outbox) handOut() (time.Duration, error) {
 		switch {
 		case u != nil:
 			seq := u.Seq
-			o.accountant.Account(*u, func(err error) { o.done(s, seq, err) })
+			o.accountant.Account(u, func(err error) { o.done(s, seq, err) })
 		case s != nil:
 			if err := o.readBack(); err != nil {
 				return time.Hour, err

@@ -113,7 +113,7 @@ func BenchmarkAccount(b *testing.B) {
 	_, acct := startResponder(b)
 	c, _ := newClient(b, nil, []radius.Server{benchServer(acct)})
 	u := usage(aaa.UsageStop, "s1")
-	exchanges(b, 64, func(done func(error)) { c.Account(u, done) })
+	exchanges(b, 64, func(done func(error)) { c.Account(&u, done) })
 }
 
 // BenchmarkLoopbackDatagram is the floor: one datagram out and one in by plain

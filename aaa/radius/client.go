@@ -47,8 +47,8 @@ func (c *Client) Authorize(req aaa.Request, done func(*aaa.Grant, error)) {
 }
 
 // Account is that of aaa.Accountant. done must not block for long.
-func (c *Client) Account(u aaa.Usage, done func(error)) {
-	c.acct.account(&u, done)
+func (c *Client) Account(u *aaa.Usage, done func(error)) {
+	c.acct.account(u, done)
 }
 
 // Stats gives every server's state and counters: those for authentication

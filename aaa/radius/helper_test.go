@@ -146,7 +146,7 @@ func ask(t testing.TB, c *radius.Client, r aaa.Request) (*aaa.Grant, error) {
 func account(t testing.TB, c *radius.Client, u aaa.Usage) error {
 	t.Helper()
 	ch := make(chan error, 2)
-	c.Account(u, func(err error) { ch <- err })
+	c.Account(&u, func(err error) { ch <- err })
 	select {
 	case err := <-ch:
 		return err
