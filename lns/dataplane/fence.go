@@ -92,6 +92,21 @@ type fenced struct {
 	dropped atomic.Uint64
 }
 
+// files gives the descriptors of the Transport behind the fence.
+func (t *fenced) files(f func(File) error) error {
+	if k, ok := t.Transport.(interface{ files(func(File) error) error }); ok {
+		return k.files(f)
+	}
+	return nil
+}
+
+// quiet implements quieter.
+func (t *fenced) quiet() {
+	if q, ok := t.Transport.(quieter); ok {
+		q.quiet()
+	}
+}
+
 // Send implements Transport. What is dropped counts as taken: it is not the kernel that refuses.
 func (t *fenced) Send(shard int, batch []Datagram) int {
 	sent, now := 0, t.fence.now()

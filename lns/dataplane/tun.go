@@ -145,6 +145,13 @@ func (t *tunDevice) Queues() int { return len(t.queues) }
 
 func (t *tunDevice) Route(add, remove []netip.Prefix) error { return t.link.route(add, remove) }
 
+// quiet implements quieter.
+func (t *tunDevice) quiet() {
+	for _, q := range t.queues {
+		_ = q.file.SetReadDeadline(longAgo) // a file that is closed reads nothing either
+	}
+}
+
 func (t *tunDevice) Close() error {
 	var errs []error
 	if t.link != nil {

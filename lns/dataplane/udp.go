@@ -223,6 +223,16 @@ func (u *udp) Overrun() uint64 {
 	return n
 }
 
+// quiet implements quieter.
+func (u *udp) quiet() {
+	for _, group := range u.sockets {
+		for _, s := range group {
+			_ = s.file.SetReadDeadline(longAgo) // a file that is closed reads nothing either
+		}
+	}
+	u.readers.Wait()
+}
+
 func (u *udp) Close() error {
 	lost := u.Overrun()
 	var errs []error

@@ -291,6 +291,10 @@ func (p *userspace) Stats() Stats {
 	return sum
 }
 
+// quieter is a Transport or Core that can stop to read before it is closed. A Transport's quiet returns when receive is
+// called no more; after a Core's each Read gives an error, as after Close. Both can be written to as before.
+type quieter interface{ quiet() }
+
 func (p *userspace) Close() error {
 	p.mu.Lock()
 	if p.closed {
@@ -300,6 +304,14 @@ func (p *userspace) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	close(p.done)
+	// What has been read is still forwarded, both ways; what has not waits in the kernel for the next process.
+	if q, ok := p.transport.(quieter); ok {
+		q.quiet()
+	}
+	if q, ok := p.core.(quieter); ok {
+		q.quiet()
+		p.readers.Wait()
+	}
 	err := errors.Join(p.core.Close(), p.transport.Close())
 	p.readers.Wait()
 	return err
