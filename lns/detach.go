@@ -87,7 +87,7 @@ func (sh *shard) detachTunnels(listener uint16) (last []sessiondb.Change) {
 			t.facts.profile.use.tunnels.Add(-1)
 			t.down = true // so that what this step has queued for it finds it gone
 			if t.up {
-				last = append(last, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+				last = append(last, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: sh.tunnelRecord(t)})
 			}
 		}
 		sh.unbind(t)

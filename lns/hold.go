@@ -119,18 +119,29 @@ func (sh *shard) releaseLate() {
 	}
 }
 
-// shortLives is for how long a node may be away and die again, each time before the
-// store has answered.
-const shortLives = 10 * time.Second
+// heldSince says since when a tunnel or session is held. Its record says so as well, for the next life.
+func (sh *shard) heldSince(key dataplane.Key) (since time.Duration, is bool) {
+	if len(sh.held.byKey) == 0 {
+		return 0, false
+	}
+	h := sh.held.byKey[key]
+	if h == nil {
+		return 0, false
+	}
+	return h.since, true
+}
 
-// unsure says whether the cluster's store may lack a tunnel or session that began at since because
-// a life before has died while it held what tells of it. The last one was there at newest at least, so what had been
-// known for ConfirmWait by then was let go, for better or worse, but for what a life that was shorter than that has left.
+// unsure says whether the cluster's store may lack a tunnel or session that was held from since on (its beginning, or
+// a restart that was soon after it) because the life before has died meanwhile. That life was there at newest at
+// least, so it had let go by then, for better or worse, what was older than ConfirmWait.
 // What is unsure is written and held once more; to hold what had been told already costs nobody more than a round trip to the store.
 func (r *reviver) unsure(since time.Duration) bool {
 	cfg := &r.srv.cfg
-	return cfg.Confirm != nil && since > r.newest-cfg.ConfirmWait-shortLives
+	return cfg.Confirm != nil && since > r.newest-cfg.ConfirmWait-lateRelease
 }
+
+// lateRelease is how much later than ConfirmWait a step may come that lets go.
+const lateRelease = 500 * time.Millisecond
 
 // release sends what was held, unless that has been done.
 func (sh *shard) release(h *hold) bool {

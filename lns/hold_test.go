@@ -108,7 +108,7 @@ func TestARestartHoldsAgain(t *testing.T) {
 	if s := r.session("bob"); !told.up || held.up || s == nil || s.state != stateUp {
 		t.Fatalf("the first subscriber knows of its session: %v, the second: %v", told.up, held.up)
 	}
-	r.clock.now += 5 * time.Second // for longer than anybody waits nobody was there
+	r.clock.now += 20 * time.Second // for longer than anybody waits nobody was there
 	restart(r)
 	r.run(100 * time.Millisecond)
 	restart(r) // and that life was too short to let go of anything

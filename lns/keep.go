@@ -49,7 +49,7 @@ func (sh *shard) keepTunnels() {
 			sh.keepCall(t, c.id, c.peerID)
 		}
 		t.placed = t.placed[:0]
-		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: t.record(sh.srv.cfg.Node)})
+		sh.changes = append(sh.changes, sessiondb.Change{Op: sessiondb.PutTunnel, Tunnel: sh.tunnelRecord(t)})
 	}
 	sh.touched = sh.touched[:0]
 }
@@ -57,14 +57,17 @@ func (sh *shard) keepTunnels() {
 // keptNumbers are the sequence numbers of a tunnel that the journal has.
 type keptNumbers struct{ ns, nr, una uint16 }
 
-func (t *tunnel) record(node string) *sessiondb.Tunnel {
-	f := t.facts
+func (sh *shard) tunnelRecord(t *tunnel) *sessiondb.Tunnel {
+	f, held := t.facts, int64(0)
+	if since, is := sh.heldSince(dataplane.Key{Listener: f.listener, Tunnel: f.id}); is {
+		held = sh.srv.clock.Wall().Add(since - sh.now).UnixNano()
+	}
 	s, _ := t.t.Save()
 	at := f.peer.Load()
 	return &sessiondb.Tunnel{
-		Key: f.key(), Node: node, Peer: at.AddrPort, PeerID: f.peerID, PeerName: f.peerName,
+		Key: f.key(), Node: sh.srv.cfg.Node, Peer: at.AddrPort, PeerID: f.peerID, PeerName: f.peerName,
 		Profile: f.profile.Name, PeerWindow: s.PeerWindow, Ns: s.Ns, Nr: s.Nr, Since: t.since,
-		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down, fresh: t.calls.ids.fresh}.append(nil),
+		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down, fresh: t.calls.ids.fresh, held: held}.append(nil),
 	}
 }
 
@@ -163,6 +166,7 @@ func (sh *shard) state(s *session, usage []byte) []byte {
 		said: s.terms.said, renamed: s.terms.renamed,
 		idleOctets: s.times.octets, facts: s.rare.kept(),
 	}
+	k.clock.held, _ = sh.heldSince(s.key)
 	return k.append(make([]byte, 0, len(usage)+stateSize))
 }
 

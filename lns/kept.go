@@ -54,6 +54,8 @@ type keptClock struct {
 	boot               uint64
 	at, since          time.Duration
 	nextInterim, check time.Duration // 0: none; check is the idle timer's
+	// held is since when the session is held, 0 when it is not, or not known yet: see hold.go.
+	held time.Duration
 }
 
 // The tags of a session's state.
@@ -85,6 +87,7 @@ const (
 	tagIdleOctets
 	tagCallFacts
 	tagSaid
+	tagHeld
 )
 
 // append encodes s in the newest version.
@@ -109,6 +112,7 @@ func (s *keptSession) append(b []byte) []byte {
 	b = appendTime(appendTime(b, tagAt, s.clock.at), tagSince, s.clock.since)
 	b = appendTime(appendTime(b, tagNextInterim, s.clock.nextInterim), tagIdleCheck, s.clock.check)
 	b = appendNumber(appendNumber(b, tagIdleOctets, s.idleOctets), tagCallFacts, uint64(s.facts))
+	b = appendTime(b, tagHeld, s.clock.held)
 	if s.renamed {
 		// Also when it is empty: that is not the same as not renamed.
 		b = append(binary.AppendUvarint(append(b, tagSaid<<1|1), uint64(len(s.said))), s.said...)
@@ -191,6 +195,8 @@ func (s *keptSession) sessionField(f *fields) {
 		s.idleOctets = f.number(math.MaxUint64)
 	case tagCallFacts:
 		s.facts = uint8(f.number(math.MaxUint8))
+	case tagHeld:
+		s.clock.held = f.time()
 	case tagSaid:
 		s.said, s.renamed = string(f.octets()), true
 	}
@@ -216,6 +222,7 @@ const (
 	tagBehind
 	tagLast
 	tagFresh
+	tagTunnelHeld
 )
 
 // The bits of tagFailover.
@@ -237,6 +244,8 @@ type keptTunnel struct {
 	behind, last bool
 	// fresh is the lowest session id that was never given; 0 where a version did not keep it.
 	fresh uint16
+	// held is since when the tunnel is held, by the wall clock, in ns; 0 when it is not.
+	held int64
 }
 
 func (t keptTunnel) append(b []byte) []byte {
@@ -253,7 +262,7 @@ func (t keptTunnel) append(b []byte) []byte {
 		b = appendTime(appendNumber(b, tagFailover, bits), tagRecoveryTime, f.RecoveryTime)
 	}
 	b = appendFlag(appendFlag(b, tagBehind, t.behind), tagLast, t.last)
-	b = appendNumber(b, tagFresh, uint64(t.fresh))
+	b = appendNumber(appendNumber(b, tagFresh, uint64(t.fresh)), tagTunnelHeld, uint64(t.held))
 	if t.sa == nil {
 		return b
 	}
@@ -281,6 +290,8 @@ func parseKeptTunnel(b []byte) (t keptTunnel, err error) {
 			t.last = f.flag()
 		case tagFresh:
 			t.fresh = uint16(f.number(math.MaxUint16))
+		case tagTunnelHeld:
+			t.held = int64(f.number(math.MaxInt64))
 		case tagSA:
 			t.sa = new(SA)
 			if json.Unmarshal(f.octets(), t.sa) != nil {

@@ -46,8 +46,11 @@ var updateKept = flag.Bool("update-kept", false, "write testdata/kept for the ne
 // TestKeptRecords has states as each version wrote them, which must be readable for ever.
 func TestKeptRecords(t *testing.T) {
 	session, tunnel := fullKept(), fullTunnel()
+	heldSession, heldTunnel := session, tunnel
+	heldSession.clock.held, heldTunnel.held, heldTunnel.fresh, heldTunnel.last = 59*time.Minute, 1_800_000_000_000_000_000, 70, true
 	if *updateKept {
-		for name, b := range map[string][]byte{"session-v2": session.append(nil), "tunnel-v1": tunnel.append(nil), "session-v1": session.usage} {
+		for name, b := range map[string][]byte{"session-v2": session.append(nil), "tunnel-v1": tunnel.append(nil), "session-v1": session.usage,
+			"session-v2-held": heldSession.append(nil), "tunnel-v1-held": heldTunnel.append(nil)} {
 			if err := os.WriteFile(filepath.Join("testdata", "kept", name+".hex"), []byte(hex.EncodeToString(b)+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -69,6 +72,12 @@ func TestKeptRecords(t *testing.T) {
 	}
 	if got, err := parseKeptSession(read("session-v2")); err != nil || !reflect.DeepEqual(got, session) {
 		t.Errorf("session-v2: %+v, %v; want %+v", got, err, session)
+	}
+	if got, err := parseKeptSession(read("session-v2-held")); err != nil || !reflect.DeepEqual(got, heldSession) {
+		t.Errorf("session-v2-held: %+v, %v; want %+v", got, err, heldSession)
+	}
+	if got, err := parseKeptTunnel(read("tunnel-v1-held")); err != nil || !reflect.DeepEqual(got, heldTunnel) {
+		t.Errorf("tunnel-v1-held: %+v, %v; want %+v", got, err, heldTunnel)
 	}
 	if got, err := parseKeptTunnel(read("tunnel-v1")); err != nil || !reflect.DeepEqual(got, tunnel) {
 		t.Errorf("tunnel-v1: %+v, %v; want %+v", got, err, tunnel)

@@ -51,6 +51,8 @@ type revivedTunnel struct {
 	up   int
 	// drifted says that the LAC may have seen newer numbers than those that were saved.
 	drifted bool
+	// heldFrom is since when it was held, if it was; see reviver.unsure.
+	heldFrom time.Duration
 }
 
 // ids are those of held, in order.
@@ -59,7 +61,8 @@ func (t *revivedTunnel) ids() []uint16 { return slices.Sorted(maps.Keys(t.held))
 // revivedSession is a session to be brought to life, and what it had counted.
 type revivedSession struct {
 	*session
-	counted dataplane.Counters
+	counted  dataplane.Counters
+	heldFrom time.Duration // as in revivedTunnel
 }
 
 // heldCall is a call that the LAC holds; up that there is a session for it.
@@ -181,7 +184,7 @@ const probeWithin = time.Second
 // reviveTunnel puts a tunnel into its shard.
 func (sh *shard) reviveTunnel(v *revivedTunnel, probe time.Duration, r *reviver) {
 	t, adopt := v.tunnel, r.adopt
-	unsure := r.unsure(r.now - r.wall.Sub(t.since))
+	unsure := r.unsure(v.heldFrom)
 	if unsure {
 		sh.holdFrom(dataplane.Key{Listener: t.facts.listener, Tunnel: t.facts.id}, len(sh.out))
 	}
@@ -252,7 +255,7 @@ func (sh *shard) reviveSession(v revivedSession, r *reviver) {
 		sh.log.Error("a session that lives on has a network that is another's; it is ended", sh.logKeys(s, "err", err)...)
 		sh.inbox.put(funcMessage(func(sh *shard) { sh.end(s, refused(err), err.Error()) }))
 	}
-	unsure := r.unsure(s.sinceMono)
+	unsure := r.unsure(v.heldFrom)
 	if unsure {
 		sh.holdFrom(s.key, len(sh.out))
 	}

@@ -92,6 +92,8 @@ func (r *reviver) readTunnel(rec *sessiondb.Tunnel) error {
 			PeerName: rec.PeerName, PeerVendor: kept.vendor, Failover: kept.failover, Behind: r.adopt || kept.behind,
 		},
 		drifted: r.adopt && !kept.last || kept.behind,
+		// The wall clock may have jumped, and then it is held for nothing or not at all.
+		heldFrom: r.now - r.wall.Sub(time.Unix(0, max(rec.Since.UnixNano(), kept.held))),
 	}
 	r.tunnels[rec.Key] = v
 	r.byShard[f.shard] = append(r.byShard[f.shard], v)
@@ -178,9 +180,13 @@ func (r *reviver) session(rec *sessiondb.Session, kept *keptSession, u *aaa.Usag
 	phase := time.Duration(mixed % uint64(max(cfg.EchoInterval, 1)))
 	s.link.Restore(r.now-phase, cfg, r.srv.cfg.Rand, kept.link)
 	s.number()
+	held := s.sinceMono
+	if kept.clock.held != 0 {
+		held = max(held, kept.clock.held+shift)
+	}
 	return revivedSession{s, dataplane.Counters{
 		InOctets: rec.InOctets, OutOctets: rec.OutOctets, InPackets: rec.InPackets, OutPackets: rec.OutPackets,
-	}}
+	}, held}
 }
 
 // idleGrace is how long a revived session has, at least, to show that it is not idle.

@@ -114,7 +114,7 @@ func (c *simCluster) act(a act) {
 	}
 	owners := c.owners()
 	h := c.node(owners[a.address%len(owners)])
-	c.strict = true
+	c.strict, c.acted = true, w.Wall()
 	a.do(c, h)
 	c.rests(a.lasts)
 	moved := !slices.Equal(owners, c.owners())

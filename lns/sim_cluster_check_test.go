@@ -122,7 +122,7 @@ func (c *simCluster) moved(a *machine.Address, to string) {
 			continue
 		}
 		acct := c.books.account(s.AcctSessionID)
-		if c.strict || !c.wasTroubled(old, acct.lastAt) {
+		if c.strict && s.Since.Before(c.acted) || !c.wasTroubled(old, acct.lastAt) {
 			c.w.fail("nothing is forgotten", "%v goes from %s to %s without session %s of %s", a.Local, old.name, to, s.AcctSessionID, s.User)
 		}
 		acct.lost = true

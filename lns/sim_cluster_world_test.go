@@ -47,7 +47,8 @@ type simCluster struct {
 	informed map[string]bool
 	// troubled is until when each node's way to the database may have been bad.
 	troubled map[string]time.Duration
-	strict   bool // an act is on: nothing may be lost
+	strict   bool // an act is on since acted: nothing may be lost that was there before
+	acted    time.Time
 }
 
 // clusterHost is a node's machine.

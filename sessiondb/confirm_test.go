@@ -133,3 +133,51 @@ func TestConfirmAfterRestart(t *testing.T) {
 		n.close()
 	})
 }
+
+// TestLeftIsLookedAtAgain has the resync find an address that is not the node's at the moment: it is looked at again soon
+// when it is, and at once when something is refused, which is not confirmed before. For good it is not looked at often.
+func TestLeftIsLookedAtAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		serves := false
+		n := newNode(t, sessiondb.WriterOptions{Serves: func(netip.AddrPort) bool { return serves }})
+		n.store.choosy = true
+		old, gone, fresh := storetest.SessionOf(1), storetest.SessionOf(3), storetest.SessionOf(2)
+		fresh.Address = old.Address
+		for _, s := range []*sessiondb.Session{&old, &gone} {
+			if err := n.store.Apply(t.Context(), []sessiondb.Change{{Op: sessiondb.PutSession, Session: s}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.Start()
+		time.Sleep(20 * time.Minute)
+		if s := n.Stats(); s.Resyncs < 5 || s.Resyncs > 12 || !n.has(3) {
+			t.Errorf("%d resyncs in 20 minutes; the store has what is not ours: %v", s.Resyncs, n.has(3))
+		}
+		n.Resync()
+		time.Sleep(time.Second)
+		serves = true
+		time.Sleep(6 * time.Minute)
+		n.same()
+
+		serves = false
+		if err := n.store.Apply(t.Context(), []sessiondb.Change{{Op: sessiondb.PutSession, Session: &old}}); err != nil {
+			t.Fatal(err)
+		}
+		n.Resync()
+		time.Sleep(time.Second)
+		serves = true
+		n.change(sessiondb.Change{Op: sessiondb.PutSession, Session: &fresh})
+		confirmed := false
+		n.Confirm(func() {
+			if confirmed = true; !n.has(2) {
+				t.Error("the session is confirmed and not there")
+			}
+		})
+		time.Sleep(time.Second)
+		if !confirmed {
+			t.Error("the session is not confirmed")
+		}
+		n.same()
+		n.close()
+	})
+}

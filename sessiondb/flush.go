@@ -133,8 +133,12 @@ func (w *Writer) next() []Change {
 }
 
 // written notes that a batch of n changes is in the store, but for what was refused. Where the reason is likely to be what an
-// earlier life of the node has left there, as before the resync of its start, the resync decides.
+// earlier life of the node has left there, as before the resync of its start and after one that had to leave something alone, a
+// resync decides.
 func (w *Writer) written(n int, refused bool) {
+	if refused && w.left > 0 && w.left < leftTries {
+		w.wantResync(w.opts.Now())
+	}
 	later := refused && w.resyncDue(w.opts.Now())
 	w.mu.Lock()
 	w.inflight, w.since = nil, time.Time{}

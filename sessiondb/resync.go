@@ -40,6 +40,7 @@ func (w *Writer) resync(ctx context.Context) (err error) {
 	if err := r.guard(ctx); err != nil {
 		return err
 	}
+	w.leftSome(r.left)
 	w.mu.Lock()
 	w.stats.Resyncs++
 	w.stats.Repaired += r.repaired
@@ -85,6 +86,23 @@ func (w *Writer) pendingSession(k SessionKey) bool {
 	return ok
 }
 
+// leftPause is how long after a resync that had to leave something alone there is another one, since the
+// address may be this node's again; twice as long after each in a row, up to conflictPause, should it be another's for good.
+const leftPause = 5 * time.Second
+
+// leftTries are in a row before it is taken for good.
+const leftTries = 6
+
+// leftSome notes whether a resync had to leave something alone.
+func (w *Writer) leftSome(some bool) {
+	if !some {
+		w.left = 0
+		return
+	}
+	w.wantResync(w.opts.Now().Add(min(leftPause<<w.left, conflictPause)))
+	w.left = min(w.left+1, leftTries)
+}
+
 // resyncer is one resync.
 type resyncer struct {
 	w   *Writer
@@ -100,6 +118,14 @@ type resyncer struct {
 	refused  ConflictError
 	repaired uint64
 	guessed  uint64
+	left     bool // something of an address that this node did not serve
+}
+
+// serves is the Writer's, and notes what is left.
+func (r *resyncer) serves(local netip.AddrPort) bool {
+	is := r.w.serves(local)
+	r.left = r.left || !is
+	return is
 }
 
 // guard runs with a ctx that ends when a store falls silent.
@@ -133,7 +159,7 @@ func (r *resyncer) run() error {
 func (r *resyncer) dropSessions() error {
 	return diff(r, r.w.store.Sessions(r.ctx), r.w.source.Sessions(r.ctx), compareSessions, sameSession,
 		func(s *Session) {
-			if !r.w.serves(s.Key.Tunnel.Local) || r.w.pendingSession(s.Key) {
+			if !r.serves(s.Key.Tunnel.Local) || r.w.pendingSession(s.Key) {
 				return // it is not ours, or its end is known, and on its way
 			}
 			r.guessed++
@@ -145,7 +171,7 @@ func (r *resyncer) dropSessions() error {
 func (r *resyncer) putSessions() error {
 	return diff(r, r.w.store.Sessions(r.ctx), r.w.source.Sessions(r.ctx), compareSessions, sameSession,
 		func(*Session) {}, func(s *Session) {
-			if r.w.serves(s.Key.Tunnel.Local) {
+			if r.serves(s.Key.Tunnel.Local) {
 				r.add(Change{Op: PutSession, Session: s})
 			}
 		})
@@ -168,7 +194,7 @@ func (r *resyncer) tunnels() error {
 	}
 	change := func(op Op) func(*Tunnel) {
 		return func(t *Tunnel) {
-			if r.w.serves(t.Key.Local) {
+			if r.serves(t.Key.Local) {
 				r.add(Change{Op: op, Tunnel: t})
 			}
 		}

@@ -136,6 +136,7 @@ type Writer struct {
 	store      Store
 	resyncAt   time.Time // when a resync is due; zero: none is
 	lastResync time.Time
+	left       int       // how many resyncs in a row had to leave something of an address that was not this node's then
 	failures   int       // in a row
 	failedAt   time.Time // the first of them
 }
