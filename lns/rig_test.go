@@ -63,6 +63,11 @@ func newRig(t testing.TB, change func(*Config)) *rig {
 func newRigOn(t testing.TB, listen []netip.AddrPort, change func(*Config)) *rig {
 	r := &rig{t: t, listen: listen, clock: &fakeClock{}, lacs: map[netip.AddrPort]*rigLAC{}, journal: newMemJournal()}
 	r.aaa = &fakeAAA{rig: r, held: map[netip.Addr]heldAddress{}, next: netip.MustParseAddr("100.64.1.0")}
+	t.Cleanup(func() { // the plane reads packets from the core, in large buffers
+		if r.plane != nil {
+			r.plane.Close()
+		}
+	})
 	r.start(change)
 	return r
 }
