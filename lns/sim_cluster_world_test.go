@@ -250,6 +250,7 @@ func simulateCluster(p *plan) (v *violation, w *world) {
 // abandon ends all coroutines.
 func (c *simCluster) abandon() {
 	for _, h := range c.nodes {
+		h.life.abandon()
 		if h.life != nil && h.life.clusterLife != nil {
 			for _, p := range h.life.procs {
 				p.end()

@@ -160,9 +160,7 @@ func (l *life) die(down time.Duration) {
 	w := l.w
 	w.tell("lnsd is dead")
 	w.life = nil
-	if l.plane != nil {
-		_ = l.plane.Close()
-	}
+	l.abandon()
 	w.store.stall, w.store.dead = 0, true
 	if w.cluster != nil {
 		w.cluster.died(l, down)
@@ -320,4 +318,11 @@ func (l *life) recovered(before leftovers) {
 	}
 	l.check.begun = true
 	l.wake()
+}
+
+// abandon ends what runs for a life, if there is one: the readers of its plane.
+func (l *life) abandon() {
+	if l != nil && l.plane != nil {
+		_ = l.plane.Close()
+	}
 }

@@ -127,6 +127,7 @@ func simulate(p *plan) (v *violation, w *world) {
 		default:
 			v = &violation{"no panic", fmt.Sprintf("%v\n%s", r, debug.Stack())}
 		}
+		w.life.abandon()
 	}()
 	w.open()
 	w.chaos()
