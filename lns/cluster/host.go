@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"culvert/lns/dataplane"
@@ -62,6 +63,9 @@ type Sessions struct {
 	Journal  sessiondb.Journal
 	Withheld *Withheld
 	Log      *slog.Logger
+
+	// reviving is held for reading while this node's own sessions come to life, with the counters that it has left in its plane.
+	reviving sync.RWMutex
 }
 
 // Take is that of Host.
@@ -75,8 +79,9 @@ func (h *Sessions) Take(ctx context.Context, local netip.AddrPort, own bool) err
 				h.Withheld.release(s.Address)
 			}
 		}
-		done, err = h.Server.RecoverKept(ctx, local)
+		done, err = h.recoverKept(ctx, local)
 	} else {
+		h.settle()
 		done, err = h.load(ctx, local)
 	}
 	if err != nil {
@@ -86,6 +91,24 @@ func (h *Sessions) Take(ctx context.Context, local netip.AddrPort, own bool) err
 	h.Log.Info("cluster: what is on an address lives here now", "address", local, "from_journal", own, "tunnels", done.Tunnels,
 		"sessions", done.Sessions, "cleared", done.Cleared, "closed", done.Closed, "dropped_tunnels", done.Dropped, "took", done.Took.Round(time.Millisecond))
 	return nil
+}
+
+// recoverKept brings to life what this node has kept itself.
+func (h *Sessions) recoverKept(ctx context.Context, local netip.AddrPort) (Recovered, error) {
+	if _, ok := h.Plane.(dataplane.Settler); ok {
+		h.reviving.RLock()
+		defer h.reviving.RUnlock()
+	}
+	return h.Server.RecoverKept(ctx, local)
+}
+
+// settle has the plane forget what it has left of sessions that have been elsewhere since.
+func (h *Sessions) settle() {
+	if p, ok := h.Plane.(dataplane.Settler); ok {
+		h.reviving.Lock()
+		defer h.reviving.Unlock()
+		p.Settle()
+	}
 }
 
 // load brings to life what the database has.

@@ -16,14 +16,17 @@ import (
 )
 
 // TestClosingLosesNothing has one plane after the other take over the sockets and the device under a stream of
-// pings, with a fence in front, as in a cluster, and without: each ping is answered once.
+// pings, with a fence in front that opens some time later, as in a cluster, and without: each ping is answered once.
 func TestClosingLosesNothing(t *testing.T) {
-	for name, fence := range map[string]*dataplane.Fence{"plain": nil, "fenced": dataplane.NewFence(1)} {
+	for name, fence := range map[string]*dataplane.Fence{"plain": nil, "fenced": dataplane.NewFence(2)} {
 		t.Run(name, func(t *testing.T) {
 			namespace(t)
-			if fence != nil {
-				fence.Set(0, dataplane.BootTime()+time.Hour)
+			answer := func(until time.Duration) {
+				if fence != nil {
+					fence.Set(0, until)
+				}
 			}
+			answer(dataplane.Unfenced)
 			lac, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 			if err != nil {
 				t.Fatal(err)
@@ -37,7 +40,8 @@ func TestClosingLosesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := dataplane.Config{
-				Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1701")}, Shards: 2, Device: "cul0", Address: ownAddress, Fence: fence,
+				// The second address is another node's.
+				Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1701"), netip.MustParseAddrPort("127.0.0.2:1701")}, Shards: 2, Device: "cul0", Address: ownAddress, Fence: fence,
 				Routes: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/16")},
 			}
 			s := dataplane.Session{
@@ -63,14 +67,17 @@ func TestClosingLosesNothing(t *testing.T) {
 			for range 15 {
 				time.Sleep(20 * time.Millisecond)
 				kept := keeper(t, p)
-				if len(kept) != 4 {
-					t.Fatalf("%d files are kept, want 4", len(kept))
+				if len(kept) != 6 {
+					t.Fatalf("%d files are kept, want 6", len(kept))
 				}
 				if err := p.Close(); err != nil {
 					t.Fatal(err)
 				}
 				c.Inherited = kept
+				answer(0) // until the database has been asked again
 				p = life()
+				time.Sleep(10 * time.Millisecond)
+				answer(dataplane.Unfenced)
 			}
 			close(stop)
 			n, got := <-sent, <-answered

@@ -56,13 +56,13 @@ func (v Counters) atLeast(o *Counters) Counters {
 // forwarding goroutines count in a mapped file, which costs them nothing. It
 // survives the machine as far as the kernel has written it to disk. A plane finds a
 // session's counters in it by Session.ID; what an earlier process has left and no
-// session has claimed when the plane starts is forgotten. One plane uses it at a time.
+// session has claimed when the plane starts is forgotten; by a plane with a fence, when it is told to (Settler). One plane uses it at a time.
 type CounterFile struct {
 	// Under the plane's lock.
 	file   *os.File
 	log    *slog.Logger
 	chunks [][]byte
-	// left are slots of the earlier process, by id; nil once the plane has started.
+	// left are slots of the earlier process, by id; nil once it is settled that nobody else claims them.
 	left map[uint64]*counts
 	// free are slots in the order they became so, from head on: one is used
 	// again late, since a packet may be counted on it that was on its way.

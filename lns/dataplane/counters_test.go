@@ -139,3 +139,40 @@ func TestSequenceOutlivesTheProcess(t *testing.T) {
 	first.Close()
 	second.Close()
 }
+
+// TestCountersWaitForTheFence has a plane with a fence, whose sessions come after its start: they find what an
+// earlier process has counted, until it is settled that they have been elsewhere.
+func TestCountersWaitForTheFence(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "counters")
+	first := mustCounters(t, path)
+	first.settle()
+	for id := range uint64(2) {
+		s, _ := first.take(id+1, &Counters{})
+		s.inOctets.Add(1000)
+	}
+	if err := first.Close(); err != nil { // what it has left stays
+		t.Fatal(err)
+	}
+	second := mustCounters(t, path)
+	defer second.Close()
+	local := netip.MustParseAddrPort("127.0.0.1:1701")
+	p, err := New(Config{Shards: 1, Listen: []netip.AddrPort{local}, Transport: &listening{&loop{}}, Core: nowhere{}, Fence: NewFence(1), Counters: second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Start(handlerFunc(func(int, []Datagram) {})); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []uint64{1000, 7} {
+		if i == 1 {
+			p.(Settler).Settle()
+		}
+		k := Key{Tunnel: 1, Session: uint16(i + 1)}
+		err := p.Add([]Session{{Key: k, ID: uint64(i + 1), Peer: local, Address: netip.AddrFrom4([4]byte{100, 64, 0, byte(i)}), Counted: Counters{InOctets: 7}}})
+		out := make([]Counters, 1)
+		if p.Counters([]Key{k}, out); err != nil || out[0].InOctets != want {
+			t.Errorf("session %d has counted %d octets, want %d (%v)", i+1, out[0].InOctets, want, err)
+		}
+	}
+}

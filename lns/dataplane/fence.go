@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +77,27 @@ func (f *Fence) Until(listener int) time.Duration {
 	return time.Duration(f.until[listener].Load())
 }
 
+// A process that has its sockets from the one before reads nothing while the fence is shut, as it would drop what has
+// waited there; but no longer than readAnyway, in which it has learned whose the addresses are or others answer for them.
+const (
+	readAnyway = 10 * time.Second
+	lookAgain  = 2 * time.Millisecond
+)
+
+// opens waits until one of the listeners may be answered for, until readAnyway has passed, or until done.
+func (f *Fence) opens(done <-chan struct{}, listeners ...int) {
+	open := func(l int) bool { return f.until[l].Load() > int64(f.now()) }
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for end := time.Now().Add(readAnyway); !slices.ContainsFunc(listeners, open) && time.Now().Before(end); {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // BootTime is CLOCK_BOOTTIME: it never jumps back, and counts while the machine is suspended.
 func BootTime() time.Duration {
 	var ts unix.Timespec
@@ -98,6 +120,15 @@ func (t *fenced) files(f func(File) error) error {
 		return k.files(f)
 	}
 	return nil
+}
+
+// opens waits until any listener may be answered for; see Fence.opens.
+func (t *fenced) opens(done <-chan struct{}) {
+	all := make([]int, len(t.fence.until))
+	for i := range all {
+		all[i] = i
+	}
+	t.fence.opens(done, all...)
 }
 
 // quiet implements quieter.

@@ -19,6 +19,21 @@ type Counted struct {
 	Counters
 }
 
+// Settler is a Plane that has, of an earlier process, the counters of sessions that it does not have yet: one with a Fence, whose sessions
+// come when it is known whose they are. The userspace plane is one.
+type Settler interface {
+	// Settle forgets those counters. It is called before sessions come that have been elsewhere
+	// since: what another node has counted and numbered goes before what was left here.
+	Settle()
+}
+
+// Settle implements Settler.
+func (p *userspace) Settle() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.config.Counters.settle()
+}
+
 // Inject implements Mover. What comes for a listener whose time is not there is dropped and counted.
 func (p *userspace) Inject(batch []Datagram) {
 	p.injecting.Lock()

@@ -28,6 +28,8 @@ type tunDevice struct {
 	name   string
 	queues []*tunQueue
 	link   *tunLink
+	// held: the queues were an earlier process's, and may have packets.
+	held bool
 }
 
 // tunQueue is one queue of the device.
@@ -54,6 +56,7 @@ type tunQueue struct {
 func newTUN(c Config) (Core, error) {
 	t := &tunDevice{name: c.Device}
 	have, err := t.inherit(c)
+	t.held = have
 	if err != nil {
 		t.Close()
 		return nil, tunError(t.name, err)

@@ -21,6 +21,13 @@ type udp struct {
 	receivers []*receiver // [shard]
 	readers   sync.WaitGroup
 
+	// fence, where not nil, is waited for before what an earlier process has left in the sockets is read; held are the
+	// listeners that have such sockets, and done ends the waiting.
+	fence *Fence
+	held  []bool
+	done  chan struct{}
+	once  sync.Once
+
 	senders senderPool
 	gso     gsoLimit
 
@@ -37,12 +44,13 @@ type socket struct {
 
 // newUDP opens the sockets of c.
 func newUDP(c Config) (Transport, error) {
-	u := new(udp)
+	u := &udp{fence: c.Fence, done: make(chan struct{})}
 	for range c.Shards {
 		u.receivers = append(u.receivers, newReceiver(u, c.Marks))
 	}
 	for i, a := range c.Listen {
 		have, err := u.inherit(uint16(i), a, c)
+		u.held = append(u.held, have)
 		if err == nil && !have {
 			err = u.listen(uint16(i), a, c)
 		}
@@ -206,7 +214,12 @@ func (u *udp) Listeners() []netip.AddrPort { return u.listeners }
 func (u *udp) Start(receive func(int, []Datagram)) error {
 	for _, group := range u.sockets {
 		for _, s := range group {
-			u.readers.Go(func() { s.read(u.receivers[s.shard], receive) })
+			u.readers.Go(func() {
+				if u.fence != nil && u.held[s.listener] {
+					u.fence.opens(u.done, int(s.listener))
+				}
+				s.read(u.receivers[s.shard], receive)
+			})
 		}
 	}
 	return nil
@@ -225,6 +238,7 @@ func (u *udp) Overrun() uint64 {
 
 // quiet implements quieter.
 func (u *udp) quiet() {
+	u.once.Do(func() { close(u.done) })
 	for _, group := range u.sockets {
 		for _, s := range group {
 			_ = s.file.SetReadDeadline(longAgo) // a file that is closed reads nothing either
@@ -234,6 +248,7 @@ func (u *udp) quiet() {
 }
 
 func (u *udp) Close() error {
+	u.once.Do(func() { close(u.done) })
 	lost := u.Overrun()
 	var errs []error
 	for _, group := range u.sockets {

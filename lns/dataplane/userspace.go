@@ -104,12 +104,19 @@ func (p *userspace) Start(h Handler) error {
 	}
 	p.started = true
 	p.handler = h
-	p.config.Counters.settle()
+	if p.fenced == nil {
+		p.config.Counters.settle()
+	}
 	if err := p.transport.Start(p.receive); err != nil {
 		return err
 	}
 	for _, d := range p.down {
-		p.readers.Go(d.run)
+		p.readers.Go(func() {
+			if t, ok := p.core.(*tunDevice); ok && t.held && p.fenced != nil {
+				p.fenced.opens(p.done)
+			}
+			d.run()
+		})
 	}
 	p.readers.Go(func() { p.router.run(p.done) })
 	if p.config.Now == nil {

@@ -175,8 +175,15 @@ func (l *lab) end() {
 	}
 	for _, n := range []string{"a", "b"} {
 		if d := l.nodes[n].d; d != nil {
+			child, none := 0, error(nil)
+			if l.nodes[n].supervised {
+				child, none = l.nodes[n].child()
+			}
 			_ = d.Stop(syscall.SIGCONT, 0)
 			_ = d.Stop(syscall.SIGKILL, 10*time.Second)
+			if child != 0 && none == nil {
+				_ = syscall.Kill(child, syscall.SIGKILL)
+			}
 			if l.t.Failed() {
 				l.t.Logf("%s:\n%s", n, d.Tail(40))
 			}

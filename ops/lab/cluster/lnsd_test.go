@@ -23,8 +23,9 @@ type node struct {
 	index int
 	d     *proc.Daemon
 	lives int
-	// program is lnsd, where it is not that of bin.
-	program string
+	// program is lnsd, where it is not that of bin. supervised has it keep its sockets over restarts.
+	program    string
+	supervised bool
 }
 
 // start starts a life of the node.
@@ -32,9 +33,12 @@ func (n *node) start() {
 	defer n.l.stage("start " + n.name)()
 	n.l.t.Helper()
 	n.lives++
+	args := []string{"ip", "netns", "exec", n.name, cmp.Or(n.program, filepath.Join(bin, "lnsd")), "run", "--config", filepath.Join(n.l.dir, n.name+".yaml")}
+	if n.supervised {
+		args = append(args, "--supervise")
+	}
 	var err error
-	n.d, err = proc.Start(n.l.dir, fmt.Sprintf("%s%d", n.name, n.lives), nil,
-		"ip", "netns", "exec", n.name, cmp.Or(n.program, filepath.Join(bin, "lnsd")), "run", "--config", filepath.Join(n.l.dir, n.name+".yaml"))
+	n.d, err = proc.Start(n.l.dir, fmt.Sprintf("%s%d", n.name, n.lives), nil, args...)
 	must(n.l.t, err)
 	must(n.l.t, proc.Await(patience, 50*time.Millisecond, n.d, func() error { _, err := n.ctl("status"); return err }))
 }
