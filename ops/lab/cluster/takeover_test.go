@@ -147,8 +147,9 @@ func (l *lab) take(f fault, before []string, owner, other string) (o outage) {
 	if n > 0 {
 		l.t.Errorf("%s: %s sent %d packets after %s had begun to", f.what, owner, n, other)
 	}
-	l.t.Logf("%s: %d sessions before, %d after; first packet after %v, all sessions after %v, nobody sent for %v; %d packets of %s after the first of %s",
-		f.what, len(before), len(l.nodes[other].ids()), o.first.Round(time.Millisecond), o.all.Round(time.Millisecond), o.silence.Round(time.Millisecond), n, owner, other)
+	l.t.Logf("%s: %d sessions before, %d after; first packet after %v, all sessions after %v, nobody sent for %v, and later for %v at most; %d packets of %s after the first of %s",
+		f.what, len(before), len(l.nodes[other].ids()), o.first.Round(time.Millisecond), o.all.Round(time.Millisecond), o.silence.Round(time.Millisecond),
+		l.watch.pause(other, l.service[0], began).Round(time.Millisecond), n, owner, other)
 	return o
 }
 

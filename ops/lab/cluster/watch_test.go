@@ -251,6 +251,23 @@ func (w *watch) both(from netip.Addr, old, next string, since time.Time) (n int)
 	return n
 }
 
+// pause is the longest time in which a node has sent no L2TP packet from an address, between its first since a moment and its last.
+func (w *watch) pause(node string, from netip.Addr, since time.Time) (longest time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var last time.Time
+	for _, s := range w.seen {
+		if s.node != node || s.from != from || s.arp || s.at.Before(since) {
+			continue
+		}
+		if !last.IsZero() {
+			longest = max(longest, s.at.Sub(last))
+		}
+		last = s.at
+	}
+	return longest
+}
+
 // proxy passes connections on to a server, for as long as the test runs.
 func proxy(t *testing.T, listen, to string) {
 	t.Helper()
