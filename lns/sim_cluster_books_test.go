@@ -120,6 +120,9 @@ func (b *clusterBooks) adopted(h *simHost, rows []sessiondb.Session) {
 	for i := range rows {
 		s := &rows[i]
 		b.bound(s)
+		if n := b.c.given[s.AcctSessionID]; s.InOctets < n {
+			b.c.w.fail("counters grow", "%s goes on with %s as of %d octets; it was moved with %d", h.name, s.AcctSessionID, s.InOctets, n)
+		}
 		a := b.account(s.AcctSessionID)
 		if len(a.records) == 0 {
 			continue

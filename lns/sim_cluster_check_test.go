@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"culvert/lns/dataplane"
+	"culvert/proto/l2tp"
 	"culvert/sessiondb"
 	machine "culvert/sessiondb/cluster"
 )
@@ -95,6 +96,27 @@ func (c *simCluster) confirmed(l *life, sh *shard) {
 			row, began := c.db.tunnels[t.facts.key()], t.since.UnixMicro() // which is what stores keep of it
 			has := row != nil && row.Since.UnixMicro() == began
 			c.told(l, fmt.Sprint(t.facts.key(), began), t.facts.local, c.w.now-l.srv.clock.Wall().Sub(t.since), has)
+		}
+	}
+}
+
+// behindHeld checks that nothing leaves for what is held. What is held since this step may have been said something before.
+func (c *simCluster) behindHeld(sh *shard, batch []dataplane.Datagram) {
+	for key, hold := range sh.held.byKey {
+		if hold.since == sh.now {
+			continue
+		}
+		t, s := sh.tunnels[tunnelID{key.Listener, key.Tunnel}], sh.sessions[key]
+		for _, d := range batch {
+			h, _, err := l2tp.ParseHeader(d.B)
+			if err != nil || d.Listener != key.Listener {
+				continue
+			}
+			switch {
+			case s != nil && !h.Control && d.Peer == s.facts.peer.Load().AddrPort && h.TunnelID == s.facts.peerID && h.SessionID == s.peerID,
+				key.Session == 0 && t != nil && h.Control && d.Peer == t.facts.peer.Load().AddrPort && h.TunnelID == t.facts.peerID:
+				c.w.fail("database first", "something leaves for %v, which is held: %x", key, d.B)
+			}
 		}
 	}
 }

@@ -203,6 +203,11 @@ func (d *simDB) transfer(node string, a machine.Address, to string, last []sessi
 	if refused := d.apply(node, last, false); refused != nil {
 		return refused
 	}
+	for i := range last {
+		if s := last[i].Session; last[i].Op == sessiondb.PutSession {
+			d.c.given[s.AcctSessionID] = s.InOctets
+		}
+	}
 	d.own(row, to)
 	return nil
 }

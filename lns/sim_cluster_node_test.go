@@ -59,7 +59,7 @@ func (l *life) bootNode() {
 	var err error
 	l.fence = dataplane.NewFenceAt(p.listeners, func() time.Duration { return w.now + h.offset })
 	draw := rand.New(rand.NewPCG(p.seed, uint64(l.number)<<8))
-	opts := sessiondb.WriterOptions{Log: w.logger(), Timeout: time.Hour, Now: now, Rand: draw.Int64N,
+	opts := sessiondb.WriterOptions{Log: w.logger(), MaxPending: p.cluster.pending, Timeout: time.Hour, Now: now, Rand: draw.Int64N,
 		Serves: func(a netip.AddrPort) bool { return l.runner != nil && l.serves(a) }}
 	if p.cluster.confirm {
 		opts.Interval = 3 * time.Millisecond

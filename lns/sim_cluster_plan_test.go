@@ -12,7 +12,8 @@ import (
 type clusterPlan struct {
 	nodes    int
 	lease    time.Duration
-	confirm  bool // durability: cluster
+	confirm  bool  // durability: cluster
+	pending  int64 // what may wait for the database, in octets; 0 is the default
 	acts     []act
 	skipActs bool
 }
@@ -36,6 +37,12 @@ func newClusterPlan(seed uint64) *plan {
 		p.contracts = append(p.contracts, contract{})
 	}
 	p.pool, p.maxSessions = min(250, 3*p.users), 0
+	switch seed % 4 {
+	case 0:
+		p.cluster.pending = 30_000
+	case 1:
+		p.pool = min(250, p.users+3)
+	}
 	p.weather.corrupt = 0
 	p.downTime = time.Duration(r.Int64N(int64(3 * time.Second)))
 	p.actions = nil

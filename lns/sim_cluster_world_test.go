@@ -45,6 +45,8 @@ type simCluster struct {
 	uses  map[dataplane.Key]idUse
 	// informed are the tunnels and sessions that somebody was told of.
 	informed map[string]bool
+	// given is what sessions had counted when their address was moved last.
+	given map[string]uint64
 	// troubled is until when each node's way to the database may have been bad.
 	troubled map[string]time.Duration
 	strict   bool // an act is on since acted: nothing may be lost that was there before
@@ -66,7 +68,7 @@ type clusterHost struct {
 }
 
 func newSimCluster(w *world) *simCluster {
-	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{}, informed: map[string]bool{},
+	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{}, informed: map[string]bool{}, given: map[string]uint64{},
 		troubled: map[string]time.Duration{}}
 	w.cluster = c
 	c.outside = &simHost{clusterHost: &clusterHost{name: "outside"}, store: newSimStore(w)}

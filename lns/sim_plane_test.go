@@ -138,6 +138,7 @@ func (p *simPlane) Send(shard int, batch []dataplane.Datagram) {
 	}
 	if p.w.cluster != nil {
 		p.w.cluster.confirmed(p.l, p.l.srv.shards[shard])
+		p.w.cluster.behindHeld(p.l.srv.shards[shard], batch)
 	}
 	for _, d := range batch {
 		if p.passes(d.Listener) {
