@@ -18,7 +18,7 @@ suite() {
 	rm -rf "$out"
 	mkdir -p "$out"
 	printf '===== %s\n' "ops/lab/$name"
-	go test -count=1 -timeout 40m -v ${RUN:+-run "$RUN"} "./ops/lab/$name" 2>&1 | tee "$log" | grep --line-buffered -E "$show"
+	go test -count=1 -timeout 70m -v ${RUN:+-run "$RUN"} "./ops/lab/$name" 2>&1 | tee "$log" | grep --line-buffered -E "$show"
 	status=${PIPESTATUS[0]}
 	[ "$status" -ne 0 ] && [ -z "${V:-}" ] && sed 's/^/  | /' "$log"
 	for table in "$out"/results.txt "$out"/*/results.txt; do

@@ -187,7 +187,7 @@ func (h *Host) Close() error {
 	h.in.Close()
 	// User-Mode Linux ends cleanly on SIGTERM; killed, it leaves processes behind.
 	_ = h.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(10*time.Second, func() { _ = h.cmd.Process.Kill() })
+	late := time.AfterFunc(time.Minute, func() { _ = h.cmd.Process.Kill() })
 	err := h.cmd.Wait()
 	if !late.Stop() {
 		return fmt.Errorf("guest: had to be killed: %w", err)

@@ -100,7 +100,7 @@ func (l *lab) flood(args string, more ...any) error {
 	if err != nil {
 		return err
 	}
-	_, err = l.sh("wan", 20*time.Second, "cd %s && rm -f flood.log && (%s=flood setsid %s %s %s/init.pcap >flood.log 2>&1 </dev/null &)", dir, envHelper, self, fmt.Sprintf(args, more...), dir)
+	_, err = l.sh("wan", 20*time.Second, "cd %s && rm -f flood.log && (%s=flood setsid %s %s %s/init.pcap >flood.log 2>&1 </dev/null & echo $! >flood.pid)", dir, envHelper, self, fmt.Sprintf(args, more...), dir)
 	return err
 }
 
@@ -145,6 +145,7 @@ func (l *lab) floodOfMany(t *testing.T, x *lac, _ *charon) {
 	r := l.report.row(t)
 	l.flooding(r, x, 2, "-from 10.9.0.1 -many 4000", blockThreshold, cookieThreshold+20)
 	l.comesInto(t, r, x, true)
+	l.stopFlood(r)
 	l.calm(r)
 }
 
@@ -153,6 +154,7 @@ func (l *lab) floodOfOne(t *testing.T, x *lac, _ *charon) {
 	r := l.report.row(t)
 	l.flooding(r, x, 2, "-from 10.9.64.1", 1, cookieThresholdIP+5)
 	l.comesInto(t, r, x, false)
+	l.stopFlood(r)
 	l.calm(r)
 }
 
@@ -170,6 +172,7 @@ func (l *lab) floodOfOld(t *testing.T, x *lac, _ *charon) {
 	r.check("logged", func() error {
 		return l.logged(10*time.Second, mark, "could not set up its SA", "limit of half-open IKE", "10.9.65.1")
 	})
+	r.check("flood ended", func() error { return l.flooded(3 * time.Minute) })
 	l.calm(r)
 	after, err := l.metric("ipsec_ike_failures", `"other"`)
 	must(t, err)
@@ -202,9 +205,16 @@ func (l *lab) flooding(r *row, x *lac, version int, from string, least, limit in
 	})
 }
 
-// calm waits until the flood is over and the LNS's charon has no IKE SA that is half open.
+// stopFlood ends the flood.
+func (l *lab) stopFlood(r *row) {
+	r.check("flood stopped", func() error {
+		_, err := l.Run(10*time.Second, "kill $(cat "+dir+"/flood.pid)")
+		return err
+	})
+}
+
+// calm waits until the LNS's charon has no IKE SA that is half open.
 func (l *lab) calm(r *row) {
-	r.check("flood ended", func() error { return l.flooded(3 * time.Minute) })
 	r.check("calm", func() error {
 		return until(4*halfOpenTimeout, func() error {
 			n, err := l.halfOpen()

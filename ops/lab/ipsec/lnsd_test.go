@@ -118,7 +118,17 @@ func (l *lab) startLNS() error {
 	if os.Getenv(envRekey) != "" {
 		life = "1h" // minutes of a guest that gets no processor must not end keys that the LAC could not renew
 	}
-	return l.startWith(fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey))
+	if err := l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(lnsConfig, sharedKey, lnsDir, life, password, roadKey), 0o600); err != nil {
+		return err
+	}
+	// What echoes subscribers' TCP, in the core.
+	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -p 9001 -e cat >/dev/null 2>&1 </dev/null &"); err != nil {
+		return err
+	}
+	if err := l.startIKE(); err != nil {
+		return err
+	}
+	return l.startLNSD()
 }
 
 // putLNS gives the LNS its certificates and charon's shipped settings.
@@ -135,30 +145,28 @@ func (l *lab) putLNS() error {
 	return nil
 }
 
-// startWith starts strongSwan and lnsd with a configuration, and what echoes subscribers' TCP.
-func (l *lab) startWith(config string) (err error) {
-	if err := l.Put(lnsDir+"/lnsd.yaml", config, 0o600); err != nil {
-		return err
-	}
-	if _, err := l.sh("lns", 10*time.Second, "setsid busybox nc -ll -p 9001 -e cat >/dev/null 2>&1 </dev/null &"); err != nil {
-		return err
-	}
+// startIKE starts the LNS's strongSwan.
+func (l *lab) startIKE() (err error) {
 	quick := "retransmit_tries = 4\n retransmit_timeout = 1.0\n retransmit_base = 1.4"
 	if os.Getenv(envSAs) != "" {
 		quick = "" // one processor for thousands of LACs wants the time that is shipped
 	}
-	if l.charon, err = l.startCharon("lns", quick); err != nil {
-		return err
-	}
-	return l.startLNSD()
+	l.charon, err = l.startCharon("lns", quick)
+	return err
 }
 
 // startLNSD starts lnsd, for the first time or again, and waits until charon has all profiles.
 func (l *lab) startLNSD() error {
-	if _, err := l.sh("lns", 20*time.Second, "cd %s && setsid %s/lnsd run --config lnsd.yaml >>lnsd.log 2>&1 </dev/null & echo $! > %s/lnsd.pid", lnsDir, l.bin, lnsDir); err != nil {
+	if err := l.spawnLNSD(); err != nil {
 		return err
 	}
 	return l.hasProfiles()
+}
+
+// spawnLNSD starts lnsd.
+func (l *lab) spawnLNSD() error {
+	_, err := l.sh("lns", 20*time.Second, "cd %s && setsid %s/lnsd run --config lnsd.yaml >>lnsd.log 2>&1 </dev/null & echo $! > %s/lnsd.pid", lnsDir, l.bin, lnsDir)
+	return err
 }
 
 // hasProfiles waits until charon has the connections of all LAC profiles.

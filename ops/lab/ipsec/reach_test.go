@@ -36,6 +36,10 @@ lacs:
       local_id: lns.example.net
       remote_ids: ["*.example.net"]
       revocation: ifuri
+  - name: prefers
+    prefixes: [10.2.0.1/32]
+    hello: 10s
+    ipsec: {mode: preferred, psk: "%[1]s", remote_ids: ["*@lacs.example.net"]}
   - name: anybody
     ipsec: {psk: "%[3]s"}
 radius:
@@ -62,7 +66,7 @@ const (
 func TestReach(t *testing.T) {
 	needs(t)
 	l := boot(t, "ipv6", "esp6")
-	l.profiles = 4
+	l.profiles = 6
 	t.Cleanup(func() {
 		if err := l.report.writeTo(l.out, "reach"); err != nil {
 			t.Error(err)
@@ -70,7 +74,8 @@ func TestReach(t *testing.T) {
 	})
 	must(t, l.six())
 	must(t, l.putLNS())
-	must(t, l.startWith(fmt.Sprintf(reachConfig, sharedKey, lnsDir, roadKey, password)))
+	must(t, l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(reachConfig, sharedKey, lnsDir, roadKey, password), 0o600))
+	t.Run("lnsd without charon", l.withoutCharon)
 	x, err := l.startLAC("direct", 1701)
 	must(t, err)
 	other, err := l.startCharon("other", "retransmit_tries = 2\n retransmit_timeout = 2.0")
@@ -80,6 +85,7 @@ func TestReach(t *testing.T) {
 		test func(*testing.T, *lac, *charon)
 	}{
 		{"called by us, IKEv2", l.called}, {"called by us, IKEv1", l.calledInOld}, {"IPv6", l.overSix},
+		{"preferred, in clear and not", l.preferred},
 		{"revocation list that the certificate names", l.fetched}, {"LAC removed", l.removed},
 		{"flood from many addresses", l.floodOfMany}, {"flood from one address", l.floodOfOne}, {"flood of IKEv1", l.floodOfOld},
 	} {
@@ -157,6 +163,54 @@ func (l *lab) overSix(t *testing.T, x *lac, _ *charon) {
 func (l *lab) captureSix() error {
 	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "clear:udp port 1701 and host %s" "esp:ip6 proto 50 and host %s"; do setsid tcpdump -n -p -U -i lns0 -w wire-six-${f%%%%:*}.pcap "${f#*:}" >tcpdump-six-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 50); do grep -q listening tcpdump-six-esp.log && grep -q listening tcpdump-six-clear.log && exit 0; sleep 0.1; done; exit 1`, dir, lacSix, lacSix)
 	return err
+}
+
+// withoutCharon starts lnsd alone: it says what is missing, serves a LAC that needs no IPsec, and loads everything as soon as
+// charon is there.
+func (l *lab) withoutCharon(t *testing.T) {
+	r := l.report.row(t)
+	r.check("lnsd started", l.spawnLNSD)
+	r.check("it says what is missing", func() error {
+		return l.logged(60*time.Second, 0, "charon is away", "LACs that need IPsec cannot set up SAs", "start strongSwan")
+	})
+	x, err := l.startLAC("left", 1701)
+	must(t, err)
+	r.check("a LAC in clear", x.dial)
+	r.check("its ping", func() error { return x.ping(4) })
+	r.check("charon started", l.startIKE)
+	r.check("profiles loaded", l.hasProfiles)
+	r.check("hung up", x.hangUp)
+}
+
+// preferred has a LAC that need not use IPsec come without it and, after that, with it; each time it is shown.
+func (l *lab) preferred(t *testing.T, _ *lac, _ *charon) {
+	r := l.report.row(t)
+	swan := &charon{l, "left", dir + "/left"} // of the first row
+	x := &lac{l: l, ns: "left", swan: swan, port: 1701}
+	must(t, x.reset())
+	const id = "left@lacs.example.net"
+	shown := func(mode string, protected bool) {
+		r.check("session "+mode, x.dial)
+		r.check("ping "+mode, func() error { return x.ping(4) })
+		r.check("shown "+mode, func() error {
+			tun, err := x.tunnel(natAddr)
+			if err == nil && (tun.LAC != "prefers" || (tun.IPsec != nil && tun.IPsec.Identity == id) != protected) {
+				err = fmt.Errorf("%+v, its SA %+v", tun, tun.IPsec)
+			}
+			return err
+		})
+		r.check("hung up "+mode, x.hangUp)
+	}
+	shown("in clear", false)
+	must(t, x.reset())
+	r.check("SA", func() error {
+		if err := x.swan.configure(conn{name: "isp", version: 2, psk: sharedKey, id: id}); err != nil {
+			return err
+		}
+		return x.swan.initiate("isp")
+	})
+	defer x.swan.drop("isp")
+	shown("protected", true)
 }
 
 // called has the LNS set the SA up, and again after its charon has died: nothing else would, since the LAC does not

@@ -267,7 +267,7 @@ func (l *lab) database(t *testing.T) error {
 	}
 	_, err = l.Run(3*time.Minute, fmt.Sprintf(`set -e
 mkdir -p %[1]s && cp -r %[2]s/data %[1]s/ && chown -R postgres:postgres %[1]s && chmod 0755 %[1]s && chmod 0700 %[1]s/data && rm -f %[1]s/data/postmaster.pid
-(setsid setpriv --reuid postgres --regid postgres --clear-groups %[3]s -D %[1]s/data -k %[1]s -c listen_addresses= -c fsync=off -c shared_buffers=16MB -c max_connections=40 >%[1]s/pg.log 2>&1 </dev/null &)
+(setsid setpriv --reuid postgres --regid postgres --clear-groups %[3]s -D %[1]s/data -k %[1]s -c listen_addresses= -c fsync=off -c dynamic_shared_memory_type=mmap -c shared_buffers=16MB -c max_connections=40 >%[1]s/pg.log 2>&1 </dev/null &)
 for i in $(seq 300); do grep -q 'ready to accept' %[1]s/pg.log && exit 0; sleep 0.2; done; cat %[1]s/pg.log; exit 1`, pgDir, from, bins[len(bins)-1]))
 	return err
 }
