@@ -38,7 +38,7 @@ func (r *refusals) nameOfAnother() error {
 
 // replay captures a packet of the LAC's SA and sends it once more.
 func (r *refusals) replay() error {
-	_, err := r.sh("wan", 30*time.Second, `cd /run/ipsec && rm -f replay.pcap && (setsid timeout 15 tcpdump -n -p -c 1 -i lns0 -w replay.pcap 'esp and src %s' >tcpdump-replay.log 2>&1 </dev/null &); for i in $(seq 50); do grep -q listening tcpdump-replay.log && exit 0; sleep 0.1; done; exit 1`, directAddr)
+	_, err := r.sh("wan", 30*time.Second, `cd /run/ipsec && rm -f replay.pcap && (setsid timeout 15 tcpdump -n -p -c 1 -i lns0 -w replay.pcap 'esp and src %s' >tcpdump-replay.log 2>&1 </dev/null &); for i in $(seq 300); do grep -q listening tcpdump-replay.log && exit 0; sleep 0.1; done; exit 1`, directAddr)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (r *refusals) late() error {
 
 // clearWire captures clear L2TP to a file of its own.
 func (r *refusals) clearWire() (*wire, error) {
-	_, err := r.sh("wan", 15*time.Second, `cd %s && (setsid tcpdump -n -p -U -i lns0 -w wire-late.pcap '%s' >tcpdump-late.log 2>&1 </dev/null &); for i in $(seq 50); do grep -q listening tcpdump-late.log && exit 0; sleep 0.1; done; exit 1`, dir, clearFilter)
+	_, err := r.sh("wan", 15*time.Second, `cd %s && (setsid tcpdump -n -p -U -i lns0 -w wire-late.pcap '%s' >tcpdump-late.log 2>&1 </dev/null &); for i in $(seq 300); do grep -q listening tcpdump-late.log && exit 0; sleep 0.1; done; exit 1`, dir, clearFilter)
 	return &wire{r.lab}, err
 }
 

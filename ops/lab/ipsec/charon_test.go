@@ -49,7 +49,7 @@ func (c *charon) shipped() string {
 func (c *charon) start() error {
 	_, err := c.l.sh(c.ns, 20*time.Second, `cd %s && mkdir -p x509 x509ca private x509crl && rm -f vici
 STRONGSWAN_CONF=$PWD/strongswan.conf setsid /usr/sbin/charon-systemd >charon.out.log 2>&1 </dev/null & echo $! > %s/charon.pid
-for i in $(seq 60); do [ -S %s/vici ] && exit 0; sleep 0.1; done; cat charon.out.log; exit 1`, c.dir, c.dir, c.dir)
+for i in $(seq 300); do [ -S %s/vici ] && exit 0; sleep 0.1; done; cat charon.out.log; exit 1`, c.dir, c.dir, c.dir)
 	return err
 }
 
@@ -156,7 +156,7 @@ func or(a, b string) string {
 
 // initiate sets up a connection's SA.
 func (c *charon) initiate(name string) error {
-	_, err := c.swan(30*time.Second, "--initiate --child l2tp --ike "+name+" --timeout 15")
+	_, err := c.swan(30*time.Second, "--initiate --child l2tp --ike "+name+" --timeout 60")
 	return err
 }
 

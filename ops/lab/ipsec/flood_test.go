@@ -83,7 +83,7 @@ func (l *lab) initMessage(x *lac, version int) error {
 	if err := x.swan.configure(conn{name: "anybody", version: version, psk: roadKey, more: "local_addrs = " + directAddr}); err != nil {
 		return err
 	}
-	_, err := l.sh("wan", 15*time.Second, `cd %s && rm -f init.pcap && (setsid timeout 60 tcpdump -n -p -U -c 1 -i direct0 -w init.pcap 'udp dst port 500 and src %s' >tcpdump-init.log 2>&1 </dev/null &); for i in $(seq 50); do grep -q listening tcpdump-init.log && exit 0; sleep 0.1; done; exit 1`, dir, directAddr)
+	_, err := l.sh("wan", 15*time.Second, `cd %s && rm -f init.pcap && (setsid timeout 60 tcpdump -n -p -U -c 1 -i direct0 -w init.pcap 'udp dst port 500 and src %s' >tcpdump-init.log 2>&1 </dev/null &); for i in $(seq 300); do grep -q listening tcpdump-init.log && exit 0; sleep 0.1; done; exit 1`, dir, directAddr)
 	if err != nil {
 		return err
 	}

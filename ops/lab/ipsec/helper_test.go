@@ -130,7 +130,7 @@ func (l *lab) echo() error {
 	if err != nil {
 		return err
 	}
-	_, err = l.sh("lns", 20*time.Second, `(%s=echo setsid %s %s:9002 >%s/echo.log 2>&1 </dev/null &); for i in $(seq 60); do grep -q listening %s/echo.log && exit 0; sleep 0.1; done; cat %s/echo.log; exit 1`,
+	_, err = l.sh("lns", 20*time.Second, `(%s=echo setsid %s %s:9002 >%s/echo.log 2>&1 </dev/null &); for i in $(seq 300); do grep -q listening %s/echo.log && exit 0; sleep 0.1; done; cat %s/echo.log; exit 1`,
 		envHelper, self, coreAddr, dir, dir, dir)
 	return err
 }

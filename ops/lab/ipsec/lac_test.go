@@ -40,7 +40,7 @@ func (l *lab) startLAC(ns string, port int) (*lac, error) {
 
 // startXL2TPD starts xl2tpd, for the first time or again.
 func (x *lac) startXL2TPD() error {
-	_, err := x.l.sh(x.ns, 15*time.Second, "cd %s/%s && rm -f control && (setsid xl2tpd -D -c xl2tpd.conf -p xl2tpd.pid -C control </dev/null >>xl2tpd.log 2>&1 &) ; for i in $(seq 40); do [ -p control ] && exit 0; sleep 0.1; done; exit 1", dir, x.ns)
+	_, err := x.l.sh(x.ns, 15*time.Second, "cd %s/%s && rm -f control && (setsid xl2tpd -D -c xl2tpd.conf -p xl2tpd.pid -C control </dev/null >>xl2tpd.log 2>&1 &) ; for i in $(seq 300); do [ -p control ] && exit 0; sleep 0.1; done; exit 1", dir, x.ns)
 	return err
 }
 
@@ -73,7 +73,7 @@ func (x *lac) reset() error {
 
 // ping sends packets of 1,300 octets through the session and wants all of them back.
 func (x *lac) ping(n int) error {
-	text, err := x.l.sh(x.ns, time.Duration(n)*time.Second+20*time.Second, "busybox ping -q -c %d -i 0.2 -W 3 -s 1272 %s", n, coreAddr)
+	text, err := x.l.sh(x.ns, time.Duration(n)*time.Second+20*time.Second, "busybox ping -q -c %d -i 0.2 -W 10 -s 1272 %s", n, coreAddr)
 	if err == nil && !strings.Contains(text, " 0% packet loss") {
 		err = fmt.Errorf("%q", text)
 	}
@@ -82,7 +82,7 @@ func (x *lac) ping(n int) error {
 
 // transfer sends octets through TCP to the core, which sends them back, and compares.
 func (x *lac) transfer(octets int) error {
-	_, err := x.l.sh(x.ns, 90*time.Second, `cd %s/%s && head -c %d /dev/urandom > sent && busybox nc -w 20 %s 9001 < sent | head -c %d > back; cmp sent back`, dir, x.ns, octets, coreAddr, octets)
+	_, err := x.l.sh(x.ns, 90*time.Second, `cd %s/%s && head -c %d /dev/urandom > sent && busybox nc -w 60 %s 9001 < sent | head -c %d > back; cmp sent back`, dir, x.ns, octets, coreAddr, octets)
 	return err
 }
 

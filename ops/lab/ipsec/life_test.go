@@ -133,8 +133,8 @@ func (l *lab) deletedByLAC(t *testing.T, x *lac) {
 	defer l.clean(t, x, c)
 	mark := l.mark()
 	r.check("SA deleted", func() error { return x.swan.terminate(c.name) })
-	r.check("session ended", func() error { return l.logged(5*time.Second, mark, "session down", "cause=ipsec-down", "delete") })
-	r.check("tunnel gone", func() error { return l.noTunnels(5 * time.Second) })
+	r.check("session ended", func() error { return l.logged(15*time.Second, mark, "session down", "cause=ipsec-down", "delete") })
+	r.check("tunnel gone", func() error { return l.noTunnels(15 * time.Second) })
 	r.check("Stop accounted", func() error { return l.accounted(20 * time.Second) })
 }
 
@@ -164,7 +164,7 @@ func (l *lab) charonKilled(t *testing.T, x *lac) {
 	r.check("charon started", l.charon.start)
 	began := time.Now()
 	r.check("LAC came back", func() error {
-		return until(100*time.Second, func() error {
+		return until(110*time.Second, func() error {
 			p, text, err := l.ping("direct", 30*time.Second, "-to %s -count 3 -every 50ms -wait 500ms", coreAddr)
 			if err == nil && p.received != 3 {
 				err = fmt.Errorf("pings: %s", text)

@@ -147,7 +147,7 @@ func (l *lab) putLNS() error {
 
 // startIKE starts the LNS's strongSwan.
 func (l *lab) startIKE() (err error) {
-	quick := "retransmit_tries = 4\n retransmit_timeout = 1.0\n retransmit_base = 1.4"
+	quick := "retransmit_tries = 5\n retransmit_timeout = 1.0\n retransmit_base = 1.4"
 	if os.Getenv(envSAs) != "" {
 		quick = "" // one processor for thousands of LACs wants the time that is shipped
 	}
@@ -171,7 +171,7 @@ func (l *lab) spawnLNSD() error {
 
 // hasProfiles waits until charon has the connections of all LAC profiles.
 func (l *lab) hasProfiles() error {
-	return until(60*time.Second, func() error {
+	return until(3*time.Minute, func() error {
 		text, err := l.charon.swan(10*time.Second, "--list-conns")
 		if err == nil && strings.Count(text, "culvert-") < l.profiles {
 			err = fmt.Errorf("charon has %q", text)
@@ -188,7 +188,7 @@ func (l *lab) stopLNSD(signal string) error {
 
 // ctl runs lnsctl.
 func (l *lab) ctl(args string) (string, error) {
-	return l.sh("lns", 20*time.Second, "%s/lnsctl --address unix://%s/lnsd.sock %s 2>&1", l.bin, lnsDir, args)
+	return l.sh("lns", 20*time.Second, "%s/lnsctl --timeout 60s --address unix://%s/lnsd.sock %s 2>&1", l.bin, lnsDir, args)
 }
 
 // tunnel is what the API says of a tunnel.

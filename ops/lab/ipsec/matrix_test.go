@@ -167,7 +167,7 @@ type wire struct{ l *lab }
 // capture counts clear L2TP in the wide area, where every packet passes as it is on the wire,
 // and beside it ESP, so that a capture which sees nothing at all is not taken for good.
 func (l *lab) capture() (*wire, error) {
-	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "clear:%s" "esp:esp or udp port 4500"; do setsid tcpdump -n -p -U -i lns0 -w wire-${f%%%%:*}.pcap "${f#*:}" >tcpdump-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 50); do grep -q listening tcpdump-esp.log && grep -q listening tcpdump-clear.log && exit 0; sleep 0.1; done; exit 1`, dir, clearFilter)
+	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "clear:%s" "esp:esp or udp port 4500"; do setsid tcpdump -n -p -U -i lns0 -w wire-${f%%%%:*}.pcap "${f#*:}" >tcpdump-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 300); do grep -q listening tcpdump-esp.log && grep -q listening tcpdump-clear.log && exit 0; sleep 0.1; done; exit 1`, dir, clearFilter)
 	return &wire{l}, err
 }
 

@@ -111,7 +111,7 @@ func (l *lab) toldApart(list []*lac) error {
 
 // noSAs waits until the LNS has no SA any more.
 func (l *lab) noSAs() error {
-	return until(15*time.Second, func() error {
+	return until(60*time.Second, func() error {
 		n, err := l.metric("ipsec_sas")
 		if err == nil && n != 0 {
 			err = fmt.Errorf("%v SAs are left", n)

@@ -17,7 +17,7 @@ func helpPing(args []string) error {
 	f := flag.NewFlagSet("ping", flag.ContinueOnError)
 	from, to := f.String("from", "", ""), f.String("to", "", "")
 	size, count := f.Int("size", 100, "octets of the IP packet"), f.Int("count", 1, "")
-	every, wait := f.Duration("every", 200*time.Millisecond, ""), f.Duration("wait", 2*time.Second, "")
+	every, wait := f.Duration("every", 200*time.Millisecond, ""), f.Duration("wait", 10*time.Second, "")
 	silence := f.Duration("silence", 0, "give up when no answer came for so long; 0 is never")
 	if err := f.Parse(args); err != nil {
 		return err

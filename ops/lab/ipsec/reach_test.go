@@ -161,7 +161,7 @@ func (l *lab) overSix(t *testing.T, x *lac, _ *charon) {
 
 // captureSix captures what the LAC sends and gets over IPv6.
 func (l *lab) captureSix() error {
-	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "clear:udp port 1701 and host %s" "esp:ip6 proto 50 and host %s"; do setsid tcpdump -n -p -U -i lns0 -w wire-six-${f%%%%:*}.pcap "${f#*:}" >tcpdump-six-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 50); do grep -q listening tcpdump-six-esp.log && grep -q listening tcpdump-six-clear.log && exit 0; sleep 0.1; done; exit 1`, dir, lacSix, lacSix)
+	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "clear:udp port 1701 and host %s" "esp:ip6 proto 50 and host %s"; do setsid tcpdump -n -p -U -i lns0 -w wire-six-${f%%%%:*}.pcap "${f#*:}" >tcpdump-six-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 300); do grep -q listening tcpdump-six-esp.log && grep -q listening tcpdump-six-clear.log && exit 0; sleep 0.1; done; exit 1`, dir, lacSix, lacSix)
 	return err
 }
 

@@ -144,11 +144,11 @@ func (r *refusals) try(t *testing.T, c *refusal) {
 	must(t, err)
 	w.check("refused", c.do)
 	if c.log != nil {
-		w.check("logged", func() error { return r.logged(10*time.Second, mark, c.log...) })
+		w.check("logged", func() error { return r.logged(30*time.Second, mark, c.log...) })
 	}
 	if c.counter != "" {
 		w.check("counted", func() error {
-			return until(10*time.Second, func() error {
+			return until(30*time.Second, func() error {
 				after, err := r.count(c)
 				if err == nil && after <= before {
 					err = fmt.Errorf("%s %v is %v, as before", c.counter, c.words, after)

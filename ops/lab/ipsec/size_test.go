@@ -20,6 +20,10 @@ func (l *lab) fullSize(t *testing.T, x *lac) {
 
 func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 	r := l.report.row(t)
+	// The core's kernel remembers for minutes what was said of the row before, and subscribers' addresses are given again:
+	// it would fragment its answers itself.
+	_, err := l.sh("lns", 10*time.Second, "ip route flush cache")
+	must(t, err)
 	l.up(r, x, c)
 	defer l.clean(t, x, c)
 	var mtu int
@@ -70,13 +74,13 @@ func (l *lab) fullSizeOf(t *testing.T, x *lac, c conn) {
 
 // captureFragments captures what is in pieces on the wire.
 func (l *lab) captureFragments() error {
-	_, err := l.sh("wan", 15*time.Second, `cd %s && { [ ! -f fragments.pid ] || kill $(cat fragments.pid); } ; rm -f tcpdump-fragments.log; (setsid tcpdump -n -p -U -i lns0 -w wire-fragments.pcap 'ip[6:2] & 0x3fff != 0' >tcpdump-fragments.log 2>&1 </dev/null & echo $! > fragments.pid); for i in $(seq 50); do grep -q listening tcpdump-fragments.log && exit 0; sleep 0.1; done; exit 1`, dir)
+	_, err := l.sh("wan", 15*time.Second, `cd %s && { [ ! -f fragments.pid ] || kill $(cat fragments.pid); } ; rm -f tcpdump-fragments.log; (setsid tcpdump -n -p -U -i lns0 -w wire-fragments.pcap 'ip[6:2] & 0x3fff != 0' >tcpdump-fragments.log 2>&1 </dev/null & echo $! > fragments.pid); for i in $(seq 300); do grep -q listening tcpdump-fragments.log && exit 0; sleep 0.1; done; exit 1`, dir)
 	return err
 }
 
 // fills captures the largest packet on the wire while a full-size ping passes.
 func (l *lab) fills(mtu int, address string) error {
-	_, err := l.sh("wan", 15*time.Second, `cd %s && rm -f size.pcap && (setsid timeout 20 tcpdump -n -p -c 1 -i lns0 -w size.pcap 'less 1514 and greater 1490 and (esp or udp port 4500)' >tcpdump-size.log 2>&1 </dev/null &); for i in $(seq 50); do grep -q listening tcpdump-size.log && exit 0; sleep 0.1; done; exit 1`, dir)
+	_, err := l.sh("wan", 15*time.Second, `cd %s && rm -f size.pcap && (setsid timeout 20 tcpdump -n -p -c 1 -i lns0 -w size.pcap 'less 1514 and greater 1490 and (esp or udp port 4500)' >tcpdump-size.log 2>&1 </dev/null &); for i in $(seq 300); do grep -q listening tcpdump-size.log && exit 0; sleep 0.1; done; exit 1`, dir)
 	if err != nil {
 		return err
 	}

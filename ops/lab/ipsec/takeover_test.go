@@ -60,7 +60,7 @@ func (n *node) start(more string) (err error) {
 	if err := n.l.Put(n.dir()+"/lnsd.yaml", fmt.Sprintf(pairConfig, n.ns, n.number, n.dir(), more), 0o600); err != nil {
 		return err
 	}
-	if n.swan, err = n.l.startCharon(n.ns, "retransmit_tries = 4\n retransmit_timeout = 1.0\n retransmit_base = 1.4"); err != nil {
+	if n.swan, err = n.l.startCharon(n.ns, "retransmit_tries = 5\n retransmit_timeout = 1.0\n retransmit_base = 1.4"); err != nil {
 		return err
 	}
 	_, err = n.l.sh(n.ns, 20*time.Second, "cd %s && setsid %s/lnsd run --config lnsd.yaml >>lnsd.log 2>&1 </dev/null & echo $! > %s/lnsd.pid", n.dir(), n.l.bin, n.dir())
@@ -68,7 +68,7 @@ func (n *node) start(more string) (err error) {
 }
 
 func (n *node) ctl(args string) (string, error) {
-	text, err := n.l.sh(n.ns, 30*time.Second, "%s/lnsctl --timeout 25s --address unix://%s/lnsd.sock %s 2>&1", n.l.bin, n.dir(), args)
+	text, err := n.l.sh(n.ns, 30*time.Second, "%s/lnsctl --timeout 60s --address unix://%s/lnsd.sock %s 2>&1", n.l.bin, n.dir(), args)
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, text)
 	}
@@ -77,7 +77,7 @@ func (n *node) ctl(args string) (string, error) {
 
 // ready waits until the node has joined and knows the other, and serves the address or not.
 func (n *node) ready(serves bool) error {
-	return until(120*time.Second, func() error {
+	return until(6*time.Minute, func() error {
 		text, err := n.ctl("cluster status -o json")
 		if err != nil {
 			return err

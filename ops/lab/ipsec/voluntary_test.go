@@ -181,7 +181,7 @@ func (l *lab) loadUsers() error {
 	if _, err := l.charon.swan(20*time.Second, "--load-all --noprompt"); err != nil {
 		return err
 	}
-	if err := l.logged(40*time.Second, mark, "they are loaded again"); err != nil {
+	if err := l.logged(90*time.Second, mark, "they are loaded again"); err != nil {
 		return err
 	}
 	return l.hasProfiles()
