@@ -39,7 +39,7 @@ pools:
   - {name: main, ranges: [100.64.%[2]d.10-100.64.%[2]d.250]}
 journal: {dir: %[3]s/journal}
 database: {url: "postgres://postgres@/postgres?host=` + pgDir + `&connect_timeout=10", migrate: true}
-cluster: {address: "10.1.0.%[2]d:9108", interface: wan0, lease: 6s, counters: 2s%[4]s}
+cluster: {address: "10.1.0.%[2]d:9108", interface: wan0, lease: 15s, counters: 2s%[4]s}
 ipsec: {socket: %[3]s/vici}
 api: {socket: %[3]s/lnsd.sock, http: ""}
 log: {level: debug}
@@ -196,7 +196,7 @@ func (l *lab) nodeMoves(t *testing.T, x *lac, one, two *node) {
 func (l *lab) backAt(r *row, x *lac, n *node, before string) {
 	began := time.Now()
 	r.check("LAC came back", func() error {
-		return until(120*time.Second, func() error {
+		return until(4*time.Minute, func() error {
 			p, text, err := l.ping("direct", 30*time.Second, "-to %s -count 3 -every 50ms -wait 500ms", coreAddr)
 			if err == nil && p.received != 3 {
 				err = fmt.Errorf("pings: %s", text)
