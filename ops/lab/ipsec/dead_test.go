@@ -106,13 +106,21 @@ func (l *lab) nobodyThere(t *testing.T, x *lac) {
 	r.check("packets flow", l.flows)
 }
 
+// portOf is the port of an end that sends clear L2TP: the LAC's own may be its xl2tpd's.
+func portOf(address string) int {
+	if address == lnsAddr {
+		return 1701
+	}
+	return 1702
+}
+
 // blocks sends L2TP in clear, and wants no answer and the kernel to count it.
 func (l *lab) blocks(ns, from, to, counter string) error {
 	before, err := l.xfrmStat(counter)
 	if err != nil {
 		return err
 	}
-	text, err := l.help(ns, 20*time.Second, "udp", fmt.Sprintf("-from %s:1701 -to %s:1701 -wait 1s %s", from, to, sccrq()))
+	text, err := l.help(ns, 20*time.Second, "udp", fmt.Sprintf("-from %s:%d -to %s:%d -wait 1s %s", from, portOf(from), to, portOf(to), sccrq()))
 	if err != nil {
 		return err
 	}
