@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"culvert/sessiondb/postgres"
 	"culvert/sessiondb/postgres/pgtest"
 )
 
@@ -38,7 +39,7 @@ radius:
 pools:
   - {name: main, ranges: [100.64.%[2]d.10-100.64.%[2]d.250]}
 journal: {dir: %[3]s/journal}
-database: {url: "postgres://postgres@/postgres?host=` + pgDir + `&connect_timeout=10", migrate: true}
+database: {url: "postgres://postgres@/postgres?host=` + pgDir + `&connect_timeout=10"}
 cluster: {address: "10.1.0.%[2]d:9108", interface: wan0, lease: 15s, counters: 2s%[4]s}
 ipsec: {socket: %[3]s/vici}
 api: {socket: %[3]s/lnsd.sock, http: ""}
@@ -252,10 +253,13 @@ ip -n two addr add 10.1.0.2/24 dev wan0; ip -n two link set wan0 up; ip -n two r
 	return err
 }
 
-// database starts a PostgreSQL in the guest, which everybody there reaches by a unix socket. Its folder is made on this
-// machine: in a guest that takes long.
+// database starts a PostgreSQL in the guest, which everybody there reaches by a unix socket. Its folder, with the
+// tables, is made on this machine: in a guest that takes long.
 func (l *lab) database(t *testing.T) error {
 	pg := pgtest.Start(t)
+	if err := postgres.Migrate(t.Context(), pg.ConnString("postgres")); err != nil {
+		return err
+	}
 	pg.Stop()
 	from := pg.Dir
 	if l.Kind == "uml" {
