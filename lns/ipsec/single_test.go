@@ -67,3 +67,15 @@ func TestCalledByAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestHostHas: LACs are called from a host that has the address to call from.
+func TestHostHas(t *testing.T) {
+	for _, c := range []struct {
+		list []string
+		want bool
+	}{{nil, true}, {[]string{"127.0.0.1"}, true}, {[]string{"192.0.2.250"}, false}, {[]string{"192.0.2.250", "127.0.0.1"}, true}} {
+		if got := hostHas(c.list); got != c.want {
+			t.Errorf("%q: %v", c.list, got)
+		}
+	}
+}
