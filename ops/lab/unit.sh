@@ -1,12 +1,12 @@
 #!/bin/bash
-# Every Go test but the interop suites, which have their own command. Prints a
+# Every Go test but the suites that have their own command (interop, ipsec, systemd). Prints a
 # line a package, the output of what failed, and what was skipped and why. With CI=true
 # as root nothing may be skipped. The whole output is kept in out/unit.log.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p out
 log=out/unit.log
-packages=$(go list "${@:-./...}" | grep -vE '/ops/lab/(interop|ipsec)$') || exit 1
+packages=$(go list "${@:-./...}" | grep -vE '/ops/lab/(interop|ipsec|systemd)$') || exit 1
 
 # Part of the tests start real servers, whose state go's test cache cannot see: -count=1.
 # shellcheck disable=SC2086

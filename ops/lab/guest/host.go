@@ -182,6 +182,22 @@ func (h *Host) Wait(limit time.Duration, path, text string) (string, error) {
 	return reply.Output, err
 }
 
+// InitPath is the script that process 1 of a guest becomes by Become.
+const InitPath = "/run/agent-init"
+
+// Become has process 1 of a User-Mode Linux guest run a script in its place, which ends with exec of another
+// init, such as systemd. It can be done once. Requests are answered as before; what the new init says is in the guest's log.
+func (h *Host) Become(script string) error {
+	if h.Kind != "uml" {
+		return fmt.Errorf("guest: a %s guest has no process 1 of its own", h.Kind)
+	}
+	if err := h.Put(InitPath, "#!/bin/sh\n"+script, 0o755); err != nil {
+		return err
+	}
+	_, err := h.Run(10*time.Second, "kill -USR1 1")
+	return err
+}
+
 // Close ends the guest and waits for its end.
 func (h *Host) Close() error {
 	h.in.Close()

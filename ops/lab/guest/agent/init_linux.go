@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"culvert/ops/lab/guest"
 )
 
 // The kernel hands what its command line says to process 1 as environment.
@@ -52,12 +55,23 @@ func runInit() error {
 	if err != nil {
 		return err
 	}
+	go become()
 	for {
 		pid, err := syscall.Wait4(-1, nil, 0, nil)
 		if pid == server.Pid || (err != nil && !errors.Is(err, syscall.EINTR)) {
 			powerOff()
 		}
 	}
+}
+
+// become has process 1 be another program, such as systemd, when guest.Host.Become asks for it. The process
+// that serves stays as it is.
+func become() {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
+	<-asked
+	err := syscall.Exec(guest.InitPath, []string{guest.InitPath}, os.Environ())
+	fmt.Fprintf(os.Stderr, "agent: %s: %v\n", guest.InitPath, err)
 }
 
 // ownRoot puts a memory file system over the machine's files, which are the
