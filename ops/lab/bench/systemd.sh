@@ -3,7 +3,7 @@
 # User-Mode Linux guest. With sessions up (lacsim's, and one of xl2tpd and pppd) and pings in them it is restarted, killed, killed
 # while it recovers, made to panic, upgraded to records of a newer version, restarted by a systemd that was itself restarted, and
 # restarted on a configuration that is wrong until somebody mends it. Each time the sessions, with all their ids, and the sockets are the
-# same, and no packet is refused or lost. As root, 2 to 4 minutes; times in a guest say nothing of a machine.
+# same, and no packet is refused or lost. As root, 2 to 5 minutes; times in a guest say nothing of a machine.
 #
 #   RUN='TestService/kill'  ops/lab/bench/systemd.sh
 #

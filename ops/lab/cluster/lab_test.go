@@ -19,15 +19,19 @@ import (
 const (
 	radiusSecret = "radius secret"
 	password     = "subscriber's password"
-	lease        = 3 * time.Second
-	// takeover is how long an address may be silent: 1.2 leases without a
-	// renewal, at most half a lease of promises, what asking takes, and loading.
-	takeover = 3 * lease
 	// patience is added to what is waited for, since a busy machine may stop a process for long. How long things
 	// took is told, not judged; sessiondb/cluster proves the bounds in virtual time.
 	patience = 60 * time.Second
 	// answerTime is how long an answer may take before its packet counts as lost.
 	answerTime = 5 * time.Second
+)
+
+var (
+	// lease is TAKEOVER_LEASE seconds, 3 where it says nothing.
+	lease = time.Duration(size("TAKEOVER_LEASE", 3)) * time.Second
+	// takeover is how long an address may be silent: 1.2 leases without a
+	// renewal, at most half a lease of promises, what asking takes, and loading.
+	takeover = 3 * lease
 )
 
 var bin string
