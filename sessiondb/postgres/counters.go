@@ -15,12 +15,15 @@ type Counted struct {
 	InOctets, OutOctets, InPackets, OutPackets uint64
 }
 
+// countSQL looks each session up by its key: left to itself, the planner joins, and reads all sessions of the node for every batch,
+// or compares each with each while the tables' statistics are younger than their rows.
 const countSQL = `
 insert into session_counters (acct_session_id, node, in_octets, out_octets, in_packets, out_packets, counted_at)
 select s.acct_session_id, $1, x.io, x.oo, x.ip, x.op, clock_timestamp()
 from unnest($2::inet[], $3::int[], $4::int[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
 		as x(a, b, c, d, io, oo, ip, op)
-	join sessions s on s.local_address = x.a and s.local_port = x.b and s.tunnel_id = x.c and s.session_id = x.d
+	cross join lateral (select acct_session_id, node from sessions
+		where local_address = x.a and local_port = x.b and tunnel_id = x.c and session_id = x.d limit 1) s
 where s.node = $1 and s.acct_session_id <> ''
 order by s.acct_session_id
 on conflict (acct_session_id) do update set node = excluded.node, in_octets = excluded.in_octets, out_octets = excluded.out_octets,

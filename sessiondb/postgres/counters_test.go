@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"slices"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"culvert/sessiondb"
 	"culvert/sessiondb/storetest"
@@ -77,5 +80,48 @@ func TestCount(t *testing.T) {
 	}
 	if err := a.SweepCounters(t.Context()); err != nil || rows() != 0 {
 		t.Errorf("%v; %d rows of sessions that have ended", err, rows())
+	}
+}
+
+// TestCountReadsWhatItNeeds has the planner know nothing of freshly filled tables: each session is looked up
+// by its key nevertheless, also when the statement has been planned for good.
+func TestCountReadsWhatItNeeds(t *testing.T) {
+	const batch, batches = 300, 12 // PostgreSQL makes a generic plan after 5
+	s := mustOpen(t, newDatabase(t))
+	defer s.Close()
+	var changes []sessiondb.Change
+	for i := range batch * batches {
+		x := storetest.SessionOf(i)
+		changes = append(changes, sessiondb.Change{Op: sessiondb.PutSession, Session: &x})
+	}
+	if err := s.Apply(t.Context(), changes); err != nil {
+		t.Fatal(err)
+	}
+	zero := make([]int64, batch)
+	err := s.transaction(t.Context(), func(tx pgx.Tx) error {
+		for part := range slices.Chunk(changes, batch) {
+			var k tunnelKeys
+			var ids []int32
+			for _, c := range part {
+				k.add(c.Session.Key.Tunnel)
+				ids = append(ids, int32(c.Session.Key.ID))
+			}
+			tag, err := tx.Exec(t.Context(), countSQL, escape(s.node), k.address, k.port, k.id, ids, zero, zero, zero, zero)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() != batch {
+				t.Errorf("%d sessions were counted, want %d", tag.RowsAffected(), batch)
+			}
+		}
+		var read int
+		err := tx.QueryRow(t.Context(), "select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'sessions'").Scan(&read)
+		if read > batch*batches*2 {
+			t.Errorf("%d rows were read for %d sessions", read, batch*batches)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
