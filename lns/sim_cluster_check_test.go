@@ -93,9 +93,9 @@ func (c *simCluster) confirmed(l *life, sh *shard) {
 	}
 	for id, t := range sh.tunnels {
 		if t.up && !t.down && t.recovers == nil && sh.held.byKey[dataplane.Key{Listener: id.listener, Tunnel: id.id}] == nil && l.open(id.listener) {
-			row, began := c.db.tunnels[t.facts.key()], t.since.UnixMicro() // which is what stores keep of it
-			has := row != nil && row.Since.UnixMicro() == began
-			c.told(l, fmt.Sprint(t.facts.key(), began), t.facts.local, c.w.now-l.srv.clock.Wall().Sub(t.since), has)
+			row := c.db.tunnels[t.facts.key()]
+			has := row != nil && row.Since.UnixMicro() == t.since.UnixMicro()
+			c.told(l, nameOfTunnel(t), t.facts.local, c.w.now-l.srv.clock.Wall().Sub(t.since), has)
 		}
 	}
 }
@@ -120,6 +120,31 @@ func (c *simCluster) behindHeld(sh *shard, batch []dataplane.Datagram) {
 		}
 	}
 }
+
+// letGo notes, of a life that is over, what it held no more, even if it had nothing to say of it.
+func (c *simCluster) letGo(l *life) {
+	if l.srv == nil {
+		return
+	}
+	inVain := func(local netip.AddrPort, since time.Duration) bool {
+		return c.w.now-max(since, l.here[local]) >= l.srv.cfg.ConfirmWait
+	}
+	for _, sh := range l.srv.shards {
+		for key, s := range sh.sessions {
+			if s.state == stateUp && sh.held.byKey[key] == nil && inVain(s.facts.local, s.sinceMono) {
+				c.informed[s.who.AcctSessionID] = true
+			}
+		}
+		for id, t := range sh.tunnels {
+			if t.up && sh.held.byKey[dataplane.Key{Listener: id.listener, Tunnel: id.id}] == nil && inVain(t.facts.local, c.w.now-l.srv.clock.Wall().Sub(t.since)) {
+				c.informed[nameOfTunnel(t)] = true
+			}
+		}
+	}
+}
+
+// nameOfTunnel tells tunnels apart over all lives, as stores keep them.
+func nameOfTunnel(t *tunnel) string { return fmt.Sprint(t.facts.key(), t.since.UnixMicro()) }
 
 // told checks that something may be told of, that began at since, and that the database has or has not.
 func (c *simCluster) told(l *life, what string, local netip.AddrPort, since time.Duration, has bool) {

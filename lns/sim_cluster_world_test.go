@@ -218,6 +218,7 @@ func (c *simCluster) died(l *life, down time.Duration) {
 		p.end()
 	}
 	c.troubled[h.name] = max(c.troubled[h.name], c.w.now+down)
+	c.letGo(l)
 	h.deaths++
 	deaths := h.deaths
 	c.w.after(max(down, h.downFor-c.w.now), func() {
