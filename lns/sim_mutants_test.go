@@ -17,18 +17,18 @@ import (
 // faults, the function as it is, and one of its name that calls the copy that the environment asks for.
 // So to look for fifty faults takes one build.
 
-// mutantEnv names the fault that a program built by buildMutants has: its number in mutations.
+// mutantEnv names the fault that a program built by buildMutants has: its number in allMutations.
 const mutantEnv = "CULVERT_MUTANT"
 
 // buildMutants builds this package's tests with the faults that only picks, and gives the program.
-func buildMutants(t *testing.T, root string, only func(*mutation) bool) string {
+func buildMutants(t *testing.T, root string, only func(int) bool) string {
 	t.Helper()
 	dir := t.TempDir()
 	bin, overlay, replace := filepath.Join(dir, "sim.test"), filepath.Join(dir, "overlay.json"), map[string]string{}
 	byFile := map[string][]numbered{}
-	for i := range mutations {
-		if only(&mutations[i]) {
-			for _, e := range mutations[i].edits() {
+	for i := range allMutations {
+		if only(i) {
+			for _, e := range allMutations[i].edits() {
 				byFile[e.file] = append(byFile[e.file], numbered{i, e})
 			}
 		}
@@ -85,7 +85,7 @@ func mutants(root, file string, list []numbered) (string, error) {
 			}
 		}
 		if !found {
-			return "", fmt.Errorf("mutation %q: what it replaces is in no function of %s", mutations[m.n].what, file)
+			return "", fmt.Errorf("mutation %q: what it replaces is in no function of %s", allMutations[m.n].what, file)
 		}
 	}
 	var out strings.Builder

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,18 +166,18 @@ func TestMutations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range mutations {
-		if err := mutations[i].check(root); err != nil {
+	for i := range allMutations {
+		if err := allMutations[i].check(root); err != nil {
 			t.Error(err)
 		}
 	}
 	if *simMutate != "" && !t.Failed() {
-		search(t, root, string(doc), func(m *mutation) bool { return only.MatchString(m.what) })
+		search(t, root, string(doc), func(i int) bool { return only.MatchString(nameOf(i)) })
 		return
 	}
-	for i := range mutations {
-		if rowOf(string(doc), &mutations[i]) == "" {
-			t.Errorf("%q is not in %s: make simulate MUTATIONS=. writes it", mutations[i].what, mutationDoc)
+	for i := range allMutations {
+		if rowOf(string(doc), &allMutations[i]) == "" {
+			t.Errorf("%q is not in %s: make simulate MUTATIONS=. writes it", allMutations[i].what, mutationDoc)
 		}
 	}
 }
@@ -195,21 +196,35 @@ func (m *mutation) check(root string) error {
 	return nil
 }
 
-// search looks for seeds that catch those mutations that only picks. The list has a row for each, in the
+// allMutations are those of both simulations. Their numbers are their places in it.
+var allMutations = slices.Concat(mutations, clusterMutations)
+
+// nameOf is what -mutations looks at.
+func nameOf(i int) string {
+	if i < len(mutations) {
+		return allMutations[i].what
+	}
+	return "cluster: " + allMutations[i].what
+}
+
+// search looks for seeds that catch those mutations that only picks. The lists have a row for each, in the
 // order of mutations, those that were caught before and are not looked for included.
-func search(t *testing.T, root, doc string, only func(*mutation) bool) {
+func search(t *testing.T, root, doc string, only func(int) bool) {
 	bin := buildMutants(t, root, only)
-	var rows []string
-	for i := range mutations {
-		m := &mutations[i]
+	rows := map[string][]string{}
+	for i := range allMutations {
+		m, head, s := &allMutations[i], mutationHead, oneNode
+		if i >= len(mutations) {
+			head, s = clusterMutationHead, wholeCluster
+		}
 		row := rowOf(doc, m)
-		if only(m) {
-			if row = m.search(t, bin, i, row); row == "" {
+		if only(i) {
+			if row = m.search(t, bin, i, row, s); row == "" {
 				continue
 			}
 		}
 		if row != "" {
-			rows = append(rows, row)
+			rows[head] = append(rows[head], row)
 		}
 	}
 	if *simWrite {
@@ -217,11 +232,11 @@ func search(t *testing.T, root, doc string, only func(*mutation) bool) {
 	}
 }
 
-var caughtAs = regexp.MustCompile(`(?s)sim_test\.go:\d+: ([^:]+): .*?seed (\d+):`)
+var caughtAs = regexp.MustCompile(`(?s)sim(?:_cluster)?_test\.go:\d+: ([^:]+): .*?seed (\d+):`)
 
 // search runs the simulation with the fault until it fails: with the seed of the row that the list
 // has, then with others. It gives the row for the list.
-func (m *mutation) search(t *testing.T, bin string, number int, row string) string {
+func (m *mutation) search(t *testing.T, bin string, number int, row string, s simulation) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), mutationTime)
 	defer cancel()
@@ -230,8 +245,8 @@ func (m *mutation) search(t *testing.T, bin string, number int, row string) stri
 		first = strings.TrimSuffix(cells[3], " |")
 	}
 	for ; seeds <= mutationSeeds; first, seeds = "1", seeds*mutationSeeds {
-		cmd := exec.CommandContext(ctx, bin, "-test.run=^TestSimulation$", "-test.timeout=0",
-			"-first="+first, fmt.Sprint("-seeds=", seeds), "-fresh=0", "-shrink=0")
+		cmd := exec.CommandContext(ctx, bin, "-test.run=^"+s.test+"$", "-test.timeout=0",
+			"-first="+first, fmt.Sprint("-seeds=", seeds), fmt.Sprint("-clusterseeds=", seeds), "-fresh=0", "-shrink=0")
 		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", mutantEnv, number), "GOGC=400")
 		out, err := cmd.CombinedOutput()
 		if found := caughtAs.FindSubmatch(out); err != nil && found != nil {
@@ -256,15 +271,26 @@ func rowOf(doc string, m *mutation) string {
 	return ""
 }
 
-// writeRows puts the list at the end of the document.
-func writeRows(t *testing.T, doc string, rows []string) {
+// The heads of the lists.
+const (
+	mutationHead        = "| What is broken | File | Invariant | Seed |\n|---|---|---|---|\n"
+	clusterMutationHead = "| What is broken in a cluster | File | Invariant | Seed |\n|---|---|---|---|\n"
+)
+
+// writeRows puts the lists under their heads in the document.
+func writeRows(t *testing.T, doc string, rows map[string][]string) {
 	t.Helper()
-	const head = "| What is broken | File | Invariant | Seed |\n|---|---|---|---|\n"
-	before, _, ok := strings.Cut(doc, head)
-	if !ok {
-		t.Fatalf("%s has no list", mutationDoc)
+	for head, list := range rows {
+		before, after, ok := strings.Cut(doc, head)
+		if !ok {
+			t.Fatalf("%s has no list", mutationDoc)
+		}
+		for strings.HasPrefix(after, "|") {
+			_, after, _ = strings.Cut(after, "\n")
+		}
+		doc = before + head + strings.Join(list, "\n") + "\n" + after
 	}
-	if err := os.WriteFile(mutationDoc, []byte(before+head+strings.Join(rows, "\n")+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(mutationDoc, []byte(doc), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
