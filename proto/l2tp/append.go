@@ -88,9 +88,8 @@ func (h hiding) finish(dst []byte, start int, may bool) []byte {
 }
 
 func appendAVPHeader(dst []byte, mandatory bool, vendor, attribute uint16) []byte {
-	dst = binary.BigEndian.AppendUint16(dst, bit(mandatory, avpMandatory))
-	dst = binary.BigEndian.AppendUint16(dst, vendor)
-	return binary.BigEndian.AppendUint16(dst, attribute)
+	flags := bit(mandatory, avpMandatory)
+	return append(dst, byte(flags>>8), byte(flags), byte(vendor>>8), byte(vendor), byte(attribute>>8), byte(attribute))
 }
 
 // putAVPLength writes the length of the AVP whose value is the last n octets of

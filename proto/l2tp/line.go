@@ -1,6 +1,9 @@
 package l2tp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // LineAVP names one access-line attribute of RFC 5515 by its
 // number under VendorDSLForum.
@@ -155,10 +158,8 @@ func (l *AccessLine) setNumber(a LineAVP, v uint32) bool {
 // append encodes the AVPs that are there. All of them are sent with the M bit
 // clear and may be hidden (RFC 5515 section 5).
 func (l *AccessLine) append(dst []byte, h hiding) []byte {
-	for _, a := range lineAVPs {
-		if !l.Has(a) {
-			continue
-		}
+	for rest := l.present; rest != 0; rest &= rest - 1 {
+		a := lineByBit[bits.TrailingZeros32(rest)]
 		start := len(dst)
 		dst = appendAVPHeader(dst, false, VendorDSLForum, uint16(a))
 		dst = l.appendValue(dst, a)
@@ -195,3 +196,11 @@ var lineAVPs = [...]LineAVP{
 	LineMaximumDelayUp, LineActualDelayUp, LineMaximumDelayDown, LineActualDelayDown,
 	LineAccessLoop, LineType, LineInterworking,
 }
+
+// lineByBit has the AVP of each bit of lineBit; the bits are in the order of the numbers, too.
+var lineByBit = func() (list [32]LineAVP) {
+	for _, a := range lineAVPs {
+		list[bits.TrailingZeros32(lineBit(a))] = a
+	}
+	return list
+}()
