@@ -10,7 +10,7 @@ import (
 )
 
 // reachConfig has a LAC that the LNS calls, one of IPv6, one whose certificates name where their revocation
-// list is, and clients of any address, who may flood it.
+// list is, one whose ESP we force into UDP, one that never uses IPsec, and clients of any address, who may flood it.
 const reachConfig = `node: lns1
 shutdown: drop
 l2tp:
@@ -40,6 +40,14 @@ lacs:
     prefixes: [10.2.0.1/32]
     hello: 10s
     ipsec: {mode: preferred, psk: "%[1]s", remote_ids: ["*@lacs.example.net"]}
+  - name: forced
+    prefixes: [10.3.4.1/32]
+    hello: 10s
+    ipsec: {psk: "%[1]s", ike: ikev2, force_nat_t: true, dpd_delay: 10s}
+  - name: never
+    prefixes: [10.3.4.2/32]
+    hello: 10s
+    ipsec: {mode: never, psk: "%[5]s", ike: ikev2}
   - name: anybody
     ipsec: {psk: "%[3]s"}
 radius:
@@ -57,16 +65,20 @@ const (
 	lacSix = "2001:db8:3::1"
 	// strangerSix is another address of lacSix's network, and of its LAC profile.
 	strangerSix = "2001:db8:3::2"
+	// forcedAddr and neverAddr are further addresses of direct, each of a LAC profile of its own.
+	forcedAddr, neverAddr = "10.3.4.1", "10.3.4.2"
+	// neverKey is left in the profile of neverAddr, and no other has it.
+	neverKey = "a key out of use"
 	// crlServer is where the CA's revocation list is had, nowhere a server that there is not.
 	crlServer, nowhere = "http://" + lnsAddr + ":8889", "http://" + lnsAddr + ":8890"
 )
 
 // TestReach is about ways in that the other tests do not take: the LNS calls, the LAC comes over IPv6, its certificate's
-// list is fetched, strangers flood key exchange; and about the way out that a removed LAC takes.
+// list is fetched, its profile forces ESP into UDP or has no IPsec at all, strangers flood key exchange; and about the way out that a removed LAC takes.
 func TestReach(t *testing.T) {
 	needs(t)
 	l := boot(t, "ipv6", "esp6")
-	l.profiles = 6
+	l.profiles = 7
 	t.Cleanup(func() {
 		if err := l.report.writeTo(l.out, "reach"); err != nil {
 			t.Error(err)
@@ -74,8 +86,12 @@ func TestReach(t *testing.T) {
 	})
 	must(t, l.six())
 	must(t, l.putLNS())
-	must(t, l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(reachConfig, sharedKey, lnsDir, roadKey, password), 0o600))
+	must(t, l.Put(lnsDir+"/lnsd.yaml", fmt.Sprintf(reachConfig, sharedKey, lnsDir, roadKey, password, neverKey), 0o600))
 	t.Run("lnsd without charon", l.withoutCharon)
+	if l.charon == nil { // only other rows were asked for
+		must(t, l.startIKE())
+		must(t, l.startLNSD())
+	}
 	x, err := l.startLAC("direct", 1701)
 	must(t, err)
 	other, err := l.startCharon("other", "retransmit_tries = 2\n retransmit_timeout = 2.0")
@@ -84,6 +100,7 @@ func TestReach(t *testing.T) {
 		name string
 		test func(*testing.T, *lac, *charon)
 	}{
+		{"ESP in UDP is forced", l.forced}, {"never uses IPsec", l.never},
 		{"called by us, IKEv2", l.called}, {"called by us, IKEv1", l.calledInOld}, {"IPv6", l.overSix},
 		{"preferred, in clear and not", l.preferred},
 		{"revocation list that the certificate names", l.fetched}, {"LAC removed", l.removed},
