@@ -22,6 +22,8 @@ const (
 	halfOpenTimeout = 15 * time.Second
 	// charon's own, for one address
 	cookieThresholdIP = 3
+	// also charon's own: so long after a flood it asks everybody for a cookie still, and a little
+	cookieCalm = 12 * time.Second
 )
 
 // helpFlood sends the first message of a key exchange that is in a capture again and again, each time as another
@@ -147,6 +149,7 @@ func (l *lab) floodOfMany(t *testing.T, x *lac, _ *charon) {
 	l.comesInto(t, r, x, true)
 	l.stopFlood(r)
 	l.calm(r)
+	time.Sleep(cookieCalm) // else nothing of the next row's flood is kept
 }
 
 // floodOfOne has them come from one address.
