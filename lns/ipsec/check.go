@@ -58,7 +58,33 @@ func Advise(ctx context.Context, cfg Config, profiles []lns.LACProfile) []string
 	if w := cfg.warnMixed(profiles); w != "" {
 		list = append(list, w)
 	}
+	if w := warnExchanged(profiles); w != "" {
+		list = append(list, w)
+	}
 	return append(list, adviseCharon(ctx, cfg)...)
+}
+
+// warnExchanged names LAC profiles that other profiles' LACs could come in as. In IKEv2 charon tries every key that may
+// be the one of the identity that it is told; where a profile has no remote_ids that is told freely, so that any
+// profile's key does. What is left between them is the source address. Empty where all is well.
+func warnExchanged(profiles []lns.LACProfile) string {
+	var open []string
+	keys := map[string]bool{}
+	for i := range profiles {
+		p := &profiles[i]
+		if p.IPsecMode() == lns.IPsecNever || p.IPsec.Auth != "psk" {
+			continue
+		}
+		keys[p.IPsec.PSK] = true
+		if p.IPsec.Version != 1 && len(p.IPsec.RemoteIDs) == 0 {
+			open = append(open, p.Name)
+		}
+	}
+	if len(open) == 0 || len(keys) < 2 {
+		return ""
+	}
+	return fmt.Sprintf("LAC profiles with a pre-shared key and no remote_ids (%s): with IKEv2, who knows any other profile's key and sends from their addresses comes in as their LAC; give every profile with a key its remote_ids, or use certificates",
+		strings.Join(open, ", "))
 }
 
 // warnMixed names LAC profiles whose key charon may not find in IKEv1. There it has to choose the key before it knows who

@@ -151,6 +151,32 @@ func TestMixedKeys(t *testing.T) {
 	}
 }
 
+// TestExchangedKeys: profiles that another profile's LACs can come in as are named, others are not.
+func TestExchangedKeys(t *testing.T) {
+	lac, other := profile("lac", nil), profile("other", nil)
+	same := profile("same", func(p *lns.LACProfile) { p.IPsec.PSK = lac.IPsec.PSK })
+	named := profile("named", func(p *lns.LACProfile) { p.IPsec.RemoteIDs = []string{"lac.example.net"} })
+	old := profile("old", func(p *lns.LACProfile) { p.IPsec.Version = 1 })
+	certs := profile("certs", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK = "cert", "" })
+	clear := profile("clear", func(p *lns.LACProfile) { p.IPsec.Mode = lns.IPsecNever })
+	for name, c := range map[string]struct {
+		list []lns.LACProfile
+		want string
+	}{
+		"two keys":             {[]lns.LACProfile{lac, other}, "(lac, other)"},
+		"one key for two":      {[]lns.LACProfile{lac, same}, ""},
+		"one is named":         {[]lns.LACProfile{lac, named}, "(lac)"},
+		"one is IKEv1's":       {[]lns.LACProfile{lac, old}, "(lac)"},
+		"all are named":        {[]lns.LACProfile{named, old}, ""},
+		"certificates":         {[]lns.LACProfile{lac, certs}, ""},
+		"one does not take it": {[]lns.LACProfile{lac, clear}, ""},
+	} {
+		if got := warnExchanged(c.list); (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // connections is how many connections profiles make.
 func (c *Config) connections(list []lns.LACProfile) (n int) {
 	for i := range list {
