@@ -38,10 +38,12 @@ func (s *session) load(ctx context.Context) error {
 		return err
 	}
 	m.warnShared(wants, names)
-	if w := m.cfg.warnMixed(m.loading); w != "" && w != m.mixed {
-		m.cfg.Log.Warn(w)
+	for i, w := range [...]string{m.cfg.warnMixed(m.loading), warnExchanged(m.loading)} {
+		if w != "" && w != m.warned[i] {
+			m.cfg.Log.Warn(w)
+		}
+		m.warned[i] = w
 	}
-	m.mixed = m.cfg.warnMixed(m.loading)
 	for _, name := range names {
 		w := wants[name]
 		err := s.loadProfile(ctx, w)

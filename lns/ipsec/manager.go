@@ -64,7 +64,7 @@ type Manager struct {
 	tried     map[string]time.Time // when a profile's SA was last initiated
 	away      string               // what was last said of a charon that is away
 	wallSet   bool                 // the wall is as profiles want it
-	mixed     string               // what was last said of profiles that get into each other's way
+	warned    [2]string            // what was last said of profiles that get into each other's way: warnMixed, warnExchanged
 	charonPID int                  // the process of the last connection, 0 where that is not known
 	cleaned   bool                 // what an earlier life of lnsd has left in charon is gone
 }
