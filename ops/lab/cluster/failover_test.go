@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -151,16 +149,6 @@ type lacCounts struct {
 // lacReport ends lacsim, whatever it has gone through.
 func (l *lab) lacReport() (r lacCounts) {
 	l.t.Helper()
-	fmt.Fprintln(l.stdin, "hangup")
-	l.stdin.Close()
-	select {
-	case <-l.sim.Done:
-	case <-time.After(60 * time.Second):
-		l.t.Fatalf("lacsim does not end:\n%s", l.sim.Tail(20))
-	}
-	l.sim = nil
-	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
-	must(l.t, err)
-	must(l.t, json.Unmarshal(text, &r))
+	l.endSim(&r)
 	return r
 }

@@ -66,17 +66,7 @@ type report struct {
 func (l *lab) hangUp() (r report) {
 	defer l.stage("hangUp")()
 	l.t.Helper()
-	fmt.Fprintln(l.stdin, "hangup")
-	l.stdin.Close()
-	select {
-	case <-l.sim.Done:
-	case <-time.After(60 * time.Second):
-		l.t.Fatalf("lacsim does not end:\n%s", l.sim.Tail(20))
-	}
-	l.sim = nil
-	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
-	must(l.t, err)
-	must(l.t, json.Unmarshal(text, &r))
+	l.endSim(&r)
 	l.t.Logf("lacsim counts %d of %d packets lost, %d answered twice; the slowest answer took %.0f ms",
 		r.Lost, r.Packets.Sent, r.Packets.Duplicate, r.Latency.Max)
 	must(l.t, proc.Await(patience, 100*time.Millisecond, nil, func() error {
@@ -90,4 +80,20 @@ func (l *lab) hangUp() (r report) {
 		l.t.Errorf("accounting out of order: %+v", c)
 	}
 	return r
+}
+
+// endSim has lacsim hang up and end, and reads its report.
+func (l *lab) endSim(report any) {
+	l.t.Helper()
+	fmt.Fprintln(l.stdin, "hangup")
+	l.stdin.Close()
+	select {
+	case <-l.sim.Done:
+	case <-time.After(60 * time.Second):
+		l.t.Fatalf("lacsim does not end:\n%s", l.sim.Tail(20))
+	}
+	l.sim = nil
+	text, err := os.ReadFile(filepath.Join(l.dir, "report.json"))
+	must(l.t, err)
+	must(l.t, json.Unmarshal(text, report))
 }
