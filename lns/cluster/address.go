@@ -49,7 +49,30 @@ func (i Interface) Add(a netip.Addr, lifetime time.Duration, fresh bool) error {
 	if !fresh {
 		return nil
 	}
+	if a.Is6() {
+		awaitLocal(a)
+	}
 	return announce(&net.Interface{Index: link.Attrs().Index, Name: i.Name, HardwareAddr: link.Attrs().HardwareAddr}, a)
+}
+
+// localTime bounds the wait for the kernel to take what comes for a new address; it is some microseconds, or
+// milliseconds where the machine is busy.
+const localTime = time.Second
+
+// awaitLocal waits until the kernel takes what comes for an IPv6 address. Unlike an IPv4 address it is
+// made in two steps, and the second, the route of type local, comes from a work queue some time after the
+// first has been confirmed: what the neighbours send meanwhile would be dropped. The route of an address that
+// lingers here is not the one, since it is about to go.
+func awaitLocal(a netip.Addr) {
+	for end := time.Now().Add(localTime); time.Now().Before(end); time.Sleep(100 * time.Microsecond) {
+		routes, err := netlink.RouteGet(a.AsSlice())
+		if err != nil && !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH) {
+			return // it cannot be asked; the neighbours are to be told in any case
+		}
+		if len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL && routes[0].Priority != lingerMetric {
+			return
+		}
+	}
 }
 
 // Remove is that of Addresses.

@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"culvert/lns/cluster"
@@ -115,4 +117,77 @@ func poke(to netip.Addr) error {
 	defer c.Close()
 	_, err = c.Write([]byte{0})
 	return err
+}
+
+// TestAddTakes has an address taken when Add returns and the neighbours hear of it, also where the
+// machine is busy with something else: the kernel makes an IPv6 address in two steps, of which the second, its route of
+// type local, comes from a work queue, which gets no turn here unless the call waits.
+func TestAddTakes(t *testing.T) {
+	if !proc.Inside() {
+		t.Skip("needs root, for namespaces")
+	}
+	must(t, proc.IP("netns add nadd"))
+	t.Cleanup(func() { _ = proc.IP("netns del nadd") })
+	must(t, proc.IP("-n nadd link set lo up", "-n nadd link add eth0 type veth peer name other", "-n nadd link set eth0 up", "-n nadd link set other up"))
+	var busy atomic.Bool
+	stop := make(chan struct{})
+	defer close(stop)
+	for cpu := range runtime.NumCPU() {
+		go hog(cpu, &busy, stop)
+	}
+	for _, a := range []netip.Addr{netip.MustParseAddr("fd00:9::101"), netip.MustParseAddr("10.9.0.101")} {
+		in(t, "nadd", func() error {
+			must(t, alone(0))
+			eth0 := cluster.Interface{Name: "eth0"}
+			undo := func() {}
+			for i := range 100 {
+				time.Sleep(3 * time.Millisecond)
+				busy.Store(true)
+				if err := eth0.Add(a, time.Minute, true); err != nil {
+					return err
+				}
+				undo() // as of an address that comes back soon
+				routes, err := netlink.RouteGet(a.AsSlice())
+				if err != nil || len(routes) != 1 || routes[0].Type != unix.RTN_LOCAL {
+					return fmt.Errorf("the %dth time that it has been added, %v is not taken: %v, %v", i+1, a, routes, err)
+				}
+				busy.Store(false)
+				if undo, err = eth0.Linger(a); err != nil {
+					return err
+				}
+			}
+			undo()
+			return nil
+		})
+	}
+}
+
+// alone has this thread, which is to end soon, run on one processor before all others for as long as it does not sleep.
+func alone(cpu int) error {
+	var one unix.CPUSet
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return err
+	}
+	return unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0)
+}
+
+// hog takes a processor for some milliseconds whenever busy becomes true.
+func hog(cpu int, busy *atomic.Bool, stop chan struct{}) {
+	runtime.LockOSThread() // the thread ends with the goroutine
+	if alone(cpu) != nil {
+		return
+	}
+	for was := false; ; {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		is := busy.Load()
+		for end := time.Now().Add(5 * time.Millisecond); is && !was && time.Now().Before(end); {
+		}
+		was = is
+		time.Sleep(100 * time.Microsecond)
+	}
 }

@@ -91,9 +91,14 @@ var takeovers = []fault{
 // TestTakeover has the node of all sessions killed, frozen and cut off from both database and other node, again and again with traffic in
 // each session, and has the other take over: the same sessions are up, on the same ids, each is accounted once, and at no
 // moment do both send. Then an operator moves them to and fro, and no packet is lost. TAKEOVER_TUNNELS, TAKEOVER_EACH,
-// TAKEOVER_KILLS, TAKEOVER_FREEZES, TAKEOVER_CUTS, TAKEOVER_MOVES and TAKEOVER_PPS make it larger; TAKEOVER_LEASE is the lease in seconds.
+// TAKEOVER_KILLS, TAKEOVER_FREEZES, TAKEOVER_CUTS, TAKEOVER_MOVES and TAKEOVER_PPS make it larger; TAKEOVER_LEASE is the lease in seconds;
+// TAKEOVER_FAMILY=6 has it all in IPv6.
 func TestTakeover(t *testing.T) {
-	l := newLab(t, pgtest.Start(t), "")
+	family := overIPv4
+	if size("TAKEOVER_FAMILY", 4) == 6 {
+		family = overIPv6
+	}
+	l := newLabBy(t, pgtest.Start(t), setup{family: family})
 	l.tunnels, l.each = size("TAKEOVER_TUNNELS", 10), size("TAKEOVER_EACH", 10)
 	l.lns, l.rate = []netip.Addr{l.service[0]}, cmp.Or(os.Getenv("TAKEOVER_PPS"), "1")
 	l.dial()
@@ -124,6 +129,7 @@ func TestTakeover(t *testing.T) {
 		}
 		l.tables(owner)
 	}
+	l.noneMissed(time.Time{})
 	r := l.hangUp()
 	if r.Lost != lost {
 		t.Errorf("%d packets were lost in the end, %d before", r.Lost, lost)
@@ -134,6 +140,9 @@ func TestTakeover(t *testing.T) {
 // take has the owner of all sessions lose them to the other in one way, and checks what is left of them.
 func (l *lab) take(f fault, before []string, owner, other string) (o outage) {
 	l.t.Helper()
+	if f.lossless {
+		l.noneMissed(time.Time{})
+	}
 	l.watch.forget()
 	l.speaks(owner)
 	time.Sleep(rand.N(time.Second))
@@ -166,6 +175,18 @@ func (l *lab) served(by string, since time.Time) (o outage) {
 		return nil
 	}))
 	return o
+}
+
+// noneMissed tells where packets were lost since a moment, if any were.
+func (l *lab) noneMissed(since time.Time) {
+	l.t.Helper()
+	rate, err := strconv.ParseFloat(l.rate, 64)
+	must(l.t, err)
+	for _, a := range l.lns {
+		for _, s := range l.watch.missed(a, since, time.Duration(float64(time.Second)/rate), 10) {
+			l.t.Logf("%v, %s", a, s)
+		}
+	}
 }
 
 // errNotAll is what is waited for.

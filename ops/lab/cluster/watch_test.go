@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -266,6 +267,25 @@ func (w *watch) pause(node string, from netip.Addr, since time.Time) (longest ti
 		last = s.at
 	}
 	return longest
+}
+
+// missed tells of sessions that got no answer for clearly longer than they have between two, since a moment and up to a
+// number of them: where a packet was lost.
+func (w *watch) missed(from netip.Addr, since time.Time, between time.Duration, most int) (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := map[uint32]sight{}
+	for _, s := range w.seen {
+		if s.from != from || s.session == 0 || s.at.Before(since) {
+			continue
+		}
+		if l, ok := last[s.session]; ok && s.at.Sub(l.at) > between*3/2 && len(list) < most {
+			list = append(list, fmt.Sprintf("session %08x: no answer between %s (%s) and %s (%s)", s.session,
+				l.at.Format("05.0000"), l.node, s.at.Format("05.0000"), s.node))
+		}
+		last[s.session] = s
+	}
+	return list
 }
 
 // proxy passes connections on to a server, for as long as the test runs.
