@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,16 +25,10 @@ type arriving struct {
 	opened sync.Once
 	// early is what comes here, or is to leave, before that.
 	early *backlog
-
-	open bool
-	// waiting is what came before that.
-	waiting []waitingFrame
-	size    int
-}
-
-type waitingFrame struct {
-	kind frameKind
-	b    []byte
+	// held is what the other has told and sent on before that.
+	held held
+	// given says that the database has the address moved, as the other node has told.
+	given bool
 }
 
 // maxArriving bounds how many moves are under way to this node, and who else connects.
@@ -95,6 +88,8 @@ func (r *Runner) arrive(c net.Conn) {
 	if err := a.run(ended); err != nil && r.ctx.Err() == nil {
 		r.log.Warn("cluster: the node that gives an address away cannot be heard any more", "address", a.p.local, "err", err)
 	}
+	c.Close()
+	a.settle()
 	_ = r.ask(r.ctx, func() {
 		if a.p.arriving == a {
 			a.p.arriving = nil
@@ -126,7 +121,9 @@ func (r *Runner) welcome(w *wire) (*arriving, error) {
 	if why != "" {
 		return nil, fmt.Errorf("offer of %v by %s refused: %s", o.Local, o.From, why)
 	}
-	w.within(takeTime)
+	if o.Asks {
+		return a, w.write(frameGrants, grant{}.append(nil)) // it may
+	}
 	return a, nil
 }
 
@@ -153,6 +150,7 @@ func (p *place) loaded() {
 	if a := p.arriving; a != nil && a.epoch == p.epoch {
 		a.once.Do(func() {
 			a.r.cfg.Fence.Divert(p.listener, a.early.add)
+			a.held.load(a.r.cfg.Host.CountMore) // before any of them can end here
 			close(a.ready)
 		})
 	}
@@ -198,14 +196,25 @@ func (a *arriving) run(ended <-chan struct{}) error {
 		case <-ended:
 		}
 	})
+	a.r.done.Go(func() {
+		select {
+		case <-a.opens:
+			a.held.opens(a.giveHeld)
+		case <-ended:
+		}
+	})
 	for {
+		a.w.within(takeTime)
 		kind, b, err := a.w.read()
 		if err != nil {
 			return err
 		}
 		switch kind {
 		case frameGiven:
+			a.given = true
 			err = a.r.ask(a.r.ctx, func() { a.r.m.RenewNow(a.r.now()) })
+		case frameAsks:
+			err = a.grant(b)
 		case frameCounts:
 			err = a.count(b)
 		case frameGone:
@@ -221,49 +230,69 @@ func (a *arriving) run(ended <-chan struct{}) error {
 	}
 }
 
+// settle waits, when nothing more is heard of an address that is this node's, until what is held is of use: the other may have
+// had to stop before all was loaded here.
+func (a *arriving) settle() {
+	if a.given {
+		select {
+		case <-a.opens:
+			a.held.opens(a.giveHeld)
+		case <-a.r.ctx.Done():
+		case <-time.After(takeTime):
+		}
+	}
+	if lost, forgotten := a.held.missed(); lost+forgotten > 0 {
+		a.r.log.Warn("cluster: not all that came for an address while it moved here could be kept", "address", a.p.local,
+			"packets_lost", lost, "sessions_not_counted", forgotten)
+	}
+}
+
+// grant answers for how long the other node may go on.
+func (a *arriving) grant(b []byte) error {
+	g, err := parseGrant(b)
+	if err != nil {
+		return err
+	}
+	g.For = 0
+	if err := a.r.ask(a.r.ctx, func() {
+		if !a.r.superseded && a.p.arriving == a {
+			g.For = a.r.m.Grant(a.r.now(), a.p.local, a.epoch)
+		}
+	}); err != nil {
+		return err
+	}
+	return a.w.write(frameGrants, g.append(nil))
+}
+
 func (a *arriving) count(b []byte) error {
 	list, err := parseCounts(b, uint16(a.p.listener))
 	if err == nil {
-		a.r.cfg.Host.CountMore(list)
+		a.held.count(list, a.r.cfg.Host.CountMore)
 	}
 	return err
 }
 
-// stopped has this node answer, since the other does not any more, and waits until it does: an answer to what was sent
-// on is refused by the kernel before the address is on this host.
+// stopped has this node answer as soon as it can, since the other does not any more.
 func (a *arriving) stopped() error {
-	err := a.r.ask(a.r.ctx, func() {
+	a.given = true
+	return a.r.ask(a.r.ctx, func() {
 		a.r.m.Stopped(a.p.local, a.epoch)
 		a.r.publish()
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-a.opens:
-	case <-a.r.ctx.Done():
-	case <-time.After(2 * placeTime):
-	}
-	a.open = true
-	for _, f := range a.waiting {
-		if err := a.late(f.kind, f.b); err != nil {
-			return err
-		}
-	}
-	a.waiting = nil
-	return nil
 }
 
-// late gives on datagrams that the other node has sent on, or keeps them until this node may.
+// late gives on datagrams that the other node has sent on, or keeps them until this node may: an answer
+// to one is refused by the kernel before the address is on this host.
 func (a *arriving) late(kind frameKind, b []byte) error {
-	if !a.open {
-		if a.size += len(b); a.size <= maxLate {
-			a.waiting = append(a.waiting, waitingFrame{kind, slices.Clone(b)})
-		}
-		return nil
+	list, err := parseDatagrams(b, uint16(a.p.listener))
+	if err == nil {
+		a.held.late(kind, b, len(list), a.giveHeld)
 	}
-	return a.give(kind, b)
+	return err
 }
+
+// giveHeld is give of what has been read before.
+func (a *arriving) giveHeld(kind frameKind, b []byte) { _ = a.give(kind, b) }
 
 // give gives datagrams to the plane.
 func (a *arriving) give(kind frameKind, b []byte) error {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"culvert/lns/dataplane"
 )
@@ -14,6 +15,34 @@ type offer struct {
 	Local    netip.AddrPort
 	// Epoch is the address' before it moves.
 	Epoch uint64
+	// Asks says that the node would ask for how long it may go on: frameAsks. One of an earlier version does not.
+	Asks bool `json:",omitempty"`
+}
+
+// grant is what frameGrants says: Sent is when it was asked, on the clock of who asked, For how long it
+// may go on from then on. For is 0 where it may not, and both are 0 in the word that one may ask. frameAsks is Sent alone.
+type grant struct{ Sent, For time.Duration }
+
+func (g grant) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(g.Sent))
+	return binary.BigEndian.AppendUint64(b, uint64(g.For))
+}
+
+// parseGrant reads what append has written, or the first half of it.
+func parseGrant(b []byte) (g grant, err error) {
+	switch len(b) {
+	case 16:
+		g.For = time.Duration(binary.BigEndian.Uint64(b[8:]))
+		fallthrough
+	case 8:
+		g.Sent = time.Duration(binary.BigEndian.Uint64(b))
+	default:
+		return g, fmt.Errorf("%w: %d octets of a grant", errFrame, len(b))
+	}
+	if g.Sent < 0 || g.For < 0 {
+		return g, fmt.Errorf("%w: a time out of range", errFrame)
+	}
+	return g, nil
 }
 
 // countedSize is a session in frameCounts: its ids and five counters.

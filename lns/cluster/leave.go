@@ -16,7 +16,8 @@ import (
 )
 
 // leaving is the old owner's side of a move without loss. While the new owner loads what
-// is on the address, this node forwards packets as before, and sends on what is for tunnels and links. When
+// is on the address, this node forwards packets as before, and sends on what is for tunnels and links. It may do so for a
+// lease, and for longer where the other grants it, which it asks for again and again. When
 // the other is ready, this one stops, tells what it has counted, and sends on for a while
 // what still comes here, and what its core still sends to subscribers.
 type leaving struct {
@@ -26,6 +27,8 @@ type leaving struct {
 	host Handing
 	// ready is closed when the other node is, broken when nothing more can be said to it.
 	ready, broken chan struct{}
+	// asked is closed when the other node may be asked for how long this one may go on; left when that is of no use any more.
+	asked, left chan struct{}
 	// back is closed when the address is to come back here already.
 	back chan struct{}
 	once sync.Once
@@ -50,12 +53,13 @@ func (r *Runner) offer(p *place, a cluster.Address, to, at string) (*leaving, er
 	if err != nil {
 		return nil, err
 	}
-	w, err := offerOn(c, *secret, offer{From: r.cfg.Node, To: to, Local: a.Local, Epoch: a.Epoch})
+	w, err := offerOn(c, *secret, offer{From: r.cfg.Node, To: to, Local: a.Local, Epoch: a.Epoch, Asks: true})
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	l := &leaving{r: r, p: p, w: w, ready: make(chan struct{}), broken: make(chan struct{}), back: make(chan struct{}), late: newBacklog()}
+	l := &leaving{r: r, p: p, w: w, ready: make(chan struct{}), broken: make(chan struct{}), asked: make(chan struct{}),
+		left: make(chan struct{}), back: make(chan struct{}), late: newBacklog()}
 	r.done.Go(l.listen)
 	r.done.Go(l.sendOn)
 	return l, nil
@@ -90,20 +94,58 @@ func offerOn(c net.Conn, secret []byte, o offer) (*wire, error) {
 	return w, nil
 }
 
-// listen waits for the one word of the other node.
+// listen hears the other node until the connection ends.
 func (l *leaving) listen() {
 	defer close(l.broken)
+	var ready, asked sync.Once
 	for {
-		kind, _, err := l.w.read()
+		kind, b, err := l.w.read()
 		if err != nil {
 			return
 		}
-		if kind == frameReady {
-			close(l.ready)
-			_, _, _ = l.w.read() // until it closes
+		switch kind {
+		case frameReady:
+			ready.Do(func() { close(l.ready) })
+		case frameGrants:
+			asked.Do(func() { close(l.asked) })
+			if l.granted(b) != nil {
+				l.w.c.Close()
+			}
+		}
+	}
+}
+
+// granted has this node go on for as long as the other has said.
+func (l *leaving) granted(b []byte) error {
+	g, err := parseGrant(b)
+	if err != nil || g.For == 0 || g.Sent > l.r.now() {
+		return err
+	}
+	return l.r.ask(l.r.ctx, func() {
+		l.r.m.Linger(l.r.now(), l.p.local, g.Sent+min(g.For, l.r.m.Lease()))
+		l.r.publish()
+	})
+}
+
+// ask asks the other node again and again for how long this one may go on, where it answers that.
+func (l *leaving) ask() {
+	select {
+	case <-l.asked:
+	case <-l.broken:
+		return
+	}
+	tick := time.NewTicker(l.r.m.Lease() / 10)
+	defer tick.Stop()
+	for l.w.write(frameAsks, grant{Sent: l.r.now()}.append(nil)[:8]) == nil {
+		select {
+		case <-tick.C:
+		case <-l.left:
+			return
+		case <-l.broken:
 			return
 		}
 	}
+	l.w.c.Close()
 }
 
 // sendOn sends what came or was to leave too late, until the connection ends.
@@ -142,6 +184,7 @@ func (l *leaving) tellCounted() error {
 
 // begin takes tunnels and sessions from the LNS, whose plane goes on.
 func (l *leaving) begin(ctx context.Context) (last []sessiondb.Change, err error) {
+	l.r.done.Go(l.ask)
 	l.host, last, err = l.r.cfg.Host.HandOver(ctx, l.p.local, func(batch []dataplane.Datagram) { l.late.add(false, batch) })
 	return last, err
 }
@@ -155,11 +198,11 @@ func (l *leaving) abort() {
 }
 
 // finish is the rest, when the database has the address moved: it returns when this node has
-// stopped answering, by until at the latest, and the other has been told.
-func (l *leaving) finish(until time.Duration) error {
+// stopped answering, which it has at the end of its time at the latest, and the other has been told.
+func (l *leaving) finish() error {
 	err := l.w.write(frameGiven, nil)
 	if err == nil {
-		err = l.awaitReady(until)
+		err = l.awaitReady()
 	}
 	lingers := make(chan struct{})
 	stop := func() {
@@ -172,7 +215,9 @@ func (l *leaving) finish(until time.Duration) error {
 		}
 		l.r.publish()
 	}
-	if e := l.r.ask(l.r.ctx, stop); e != nil || err != nil {
+	e := l.r.ask(l.r.ctx, stop)
+	close(l.left)
+	if e != nil || err != nil {
 		l.end(false)
 		return errors.Join(e, err)
 	}
@@ -184,29 +229,54 @@ func (l *leaving) finish(until time.Duration) error {
 		err = l.w.write(frameGone, nil)
 	}
 	l.r.done.Go(func() {
-		if err == nil {
-			select {
-			case <-time.After(lateTime):
-			case <-l.back:
-			case <-l.broken:
-			case <-l.r.ctx.Done():
-			}
+		if err == nil && l.wait(l.ready, takeTime) {
+			l.wait(nil, lateTime)
 		}
 		l.end(err == nil)
 	})
 	return err
 }
 
-func (l *leaving) awaitReady(until time.Duration) error {
+// wait waits for the other node's word for so long at most, and tells whether to go on sending on to it.
+func (l *leaving) wait(word <-chan struct{}, most time.Duration) bool {
 	select {
-	case <-l.ready:
-		return nil
+	case <-word:
+		return true
+	case <-time.After(most):
+		return true
+	case <-l.back:
 	case <-l.broken:
-		return errors.New("the other node has ended the connection")
-	case <-time.After(until - l.r.now()):
-		return errors.New("the other node was not ready in time")
 	case <-l.r.ctx.Done():
-		return errors.New("this node is stopping")
+	}
+	return false
+}
+
+// awaitReady waits until the other node is ready, or this one may not go on any more: what comes from then on, until
+// the other is ready, waits there.
+func (l *leaving) awaitReady() error {
+	for {
+		var rest time.Duration
+		if err := l.r.ask(l.r.ctx, func() { now := l.r.now(); rest = l.r.m.Until(now, l.p.local) - now }); err != nil {
+			return err
+		}
+		select {
+		case <-l.ready:
+			return nil
+		default:
+		}
+		if rest <= 0 {
+			l.r.log.Warn("cluster: an address moves with a gap: the other node was not ready while this one might go on for it", "address", l.p.local)
+			return nil
+		}
+		select {
+		case <-l.ready:
+			return nil
+		case <-l.broken:
+			return errors.New("the other node has ended the connection")
+		case <-time.After(min(rest, l.r.m.Lease()/10)):
+		case <-l.r.ctx.Done():
+			return errors.New("this node is stopping")
+		}
 	}
 }
 

@@ -70,7 +70,6 @@ func (r *Runner) move(ctx context.Context, local netip.AddrPort, to string) erro
 	if l != nil {
 		lingers = r.m.Lease()
 	}
-	until := r.now() + lingers
 	if e := r.ask(ctx, func() {
 		if a, err = r.m.BeginMove(r.now(), local, to, lingers); err != nil {
 			err = notNow{err}
@@ -103,7 +102,7 @@ func (r *Runner) move(ctx context.Context, local netip.AddrPort, to string) erro
 		}
 		return err
 	}
-	return r.moved(p, to, l, until, began, len(last))
+	return r.moved(p, to, l, began, len(last))
 }
 
 // prepare looks whether an address can go, and asks the other node whether it takes it without loss: nil where not.
@@ -134,14 +133,14 @@ func (r *Runner) prepare(ctx context.Context, p *place, to string) (*leaving, er
 }
 
 // moved is the rest of a move that the database has made.
-func (r *Runner) moved(p *place, to string, l *leaving, until time.Duration, began time.Time, records int) error {
+func (r *Runner) moved(p *place, to string, l *leaving, began time.Time, records int) error {
 	err := r.ask(r.ctx, func() {
 		p.busy, p.have, p.want, p.stale = l != nil, false, false, true // the journal has it still
 		delete(r.taken, p.local)
 		r.m.Moved(r.now(), p.local, to, &r.fx)
 	})
 	if l != nil {
-		if e := l.finish(until); e != nil {
+		if e := l.finish(); e != nil {
 			r.log.Warn("cluster: an address has been moved, but not without a gap: the other node answers when this one has stopped for certain", "address", p.local, "to", to, "err", e)
 		}
 	}

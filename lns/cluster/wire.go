@@ -33,8 +33,8 @@ type wayKey struct {
 // frameKind says what a frame is.
 type frameKind byte
 
-// The frames. The old owner of an address sends offer, given, counts, gone, late and end; the new one
-// sends welcome and ready.
+// The frames. The old owner of an address sends offer, asks, given, counts, gone, late and end; the new one
+// sends welcome, grants and ready.
 const (
 	frameOffer   frameKind = iota + 1 // what is to be moved
 	frameWelcome                      // empty, or why not
@@ -45,6 +45,8 @@ const (
 	frameCame                         // datagrams from LACs
 	frameLeaves                       // datagrams to LACs
 	frameEnd                          // nothing follows
+	frameAsks                         // when it was asked, for how long the old owner may go on
+	frameGrants                       // when it was asked, and for how long from then on
 	frameKinds
 )
 

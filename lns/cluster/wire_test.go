@@ -121,6 +121,18 @@ func TestFrames(t *testing.T) {
 	if _, err := parseCounts(b[1:], 3); !errors.Is(err, errFrame) {
 		t.Errorf("half of a counter: %v", err)
 	}
+	g := grant{Sent: time.Minute, For: time.Second}
+	if got, err := parseGrant(g.append(nil)); err != nil || got != g {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := parseGrant(g.append(nil)[:8]); err != nil || got != (grant{Sent: time.Minute}) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, b := range [][]byte{nil, make([]byte, 9), make([]byte, 17), (grant{Sent: -1}).append(nil), (grant{For: -1}).append(nil)} {
+		if _, err := parseGrant(b); !errors.Is(err, errFrame) {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
 }
 
 func FuzzFrames(f *testing.F) {
@@ -130,9 +142,13 @@ func FuzzFrames(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add(appendCounts(nil, []dataplane.Counted{{}}))
+	f.Add(grant{Sent: time.Minute, For: time.Second}.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if list, err := parseCounts(b, 1); err == nil && !bytes.Equal(appendCounts(nil, list), b) {
 			t.Error("counters are not what they were")
+		}
+		if g, err := parseGrant(b); err == nil && !bytes.HasPrefix(g.append(nil), b) {
+			t.Error("a grant is not what it was")
 		}
 		list, err := parseDatagrams(b, 1)
 		if err != nil {

@@ -39,7 +39,8 @@
 // packet is lost while the new owner loads what is on it, the old one may go on
 // forwarding for a time that both know (Address.Lingers), counted from before the
 // address changes hands there and from after it here; the new owner answers when the
-// old one says that it has stopped, or when that time is over for certain.
+// old one says that it has stopped, or when that time is over for certain. Where all of it takes longer, the old one
+// asks the new one directly for more (Machine.Grant), again and again.
 package cluster
 
 import (

@@ -23,6 +23,7 @@ func (m *Machine) Renewed(now time.Duration, v View, fx *Effects) {
 	m.renewing = false
 	m.renewAt = max(m.asked+m.cfg.RenewEvery(), now)
 	m.keepNewer(&v)
+	m.noteLingering(now, &v)
 	m.view, m.viewed, m.known = v, m.asked, true
 	m.leased = m.asked + m.cfg.Lease
 	m.settleClaims()
@@ -132,8 +133,7 @@ func (m *Machine) adopt(now time.Duration, fx *Effects) {
 
 func (m *Machine) own(now time.Duration, a Address, fx *Effects) {
 	known := m.before[a.Local] == a.Epoch && a.Epoch != 0
-	// Clocks do not run at exactly the same speed, hence the grace.
-	m.mine[a.Local] = &owned{epoch: a.Epoch, from: now + a.Lingers + a.Lingers/5}
+	m.mine[a.Local] = &owned{epoch: a.Epoch, from: m.freeFrom(now, a)}
 	delete(m.leaving, a.Local)
 	delete(m.before, a.Local) // in this life it is not the journal alone that knows
 	fx.Changed = append(fx.Changed, Change{Address: a, Mine: true, Known: known})

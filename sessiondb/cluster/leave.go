@@ -19,6 +19,9 @@ func (m *Machine) MayMove(now time.Duration, local netip.AddrPort, to string) (a
 	if o == nil || o.moving {
 		return a, "", fmt.Errorf("%v is not this node's", local)
 	}
+	if now < o.from {
+		return a, "", fmt.Errorf("%v has just come, and the node that it came from may answer for it yet", local)
+	}
 	i := slices.IndexFunc(m.view.Nodes, func(n Node) bool { return n.Name == to })
 	switch {
 	case to == m.cfg.Node:

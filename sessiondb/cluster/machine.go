@@ -35,6 +35,8 @@ type Machine struct {
 	mine map[netip.AddrPort]*owned
 	// leaving are those that it has given away, and until when it goes on for them.
 	leaving map[netip.AddrPort]time.Duration
+	// granted is what Grant has said; lingering what the database has said of others.
+	granted, lingering map[netip.AddrPort]word
 	// claiming are claims without a settled answer, by the owner they are
 	// made against. A failed one is settled by a renewal that began later.
 	claiming map[netip.AddrPort]pendingClaim
@@ -93,7 +95,7 @@ func New(cfg Config, now time.Duration, saved *Saved) (*Machine, error) {
 		before: map[netip.AddrPort]uint64{},
 		peers:  map[string]*peer{}, mine: map[netip.AddrPort]*owned{}, leaving: map[netip.AddrPort]time.Duration{},
 		claiming: map[netip.AddrPort]pendingClaim{}, vacant: map[netip.AddrPort]time.Duration{},
-		changedAt: map[netip.AddrPort]time.Duration{},
+		changedAt: map[netip.AddrPort]time.Duration{}, granted: map[netip.AddrPort]word{}, lingering: map[netip.AddrPort]word{},
 	}
 	if saved != nil {
 		// What the database said last. It is no lease, but with the promises of

@@ -138,8 +138,25 @@ func (z *fuzzedMachine) step(b []byte) {
 		z.m.Receive(z.now, msg.From, &msg, &z.fx)
 	case 7:
 		z.m.RenewNow(z.now)
+		z.gives(b[1:])
 	}
 	z.settle()
+}
+
+// gives has the node give its address away, or get it, as four octets say.
+func (z *fuzzedMachine) gives(b []byte) {
+	switch b[0] % 5 {
+	case 1:
+		_, _ = z.m.BeginMove(z.now, x1, "b", time.Duration(b[1])*time.Second)
+	case 2:
+		z.m.Linger(z.now, x1, z.now+time.Duration(b[1])*time.Second)
+	case 3:
+		if d := z.m.Grant(z.now, x1, uint64(b[1]&15)); d > 0 && (d > z.cfg.Lease || z.m.mine[x1] != nil && z.m.Until(z.now+d, x1) > z.now+d) {
+			z.t.Fatalf("grants %v, and answers itself before it is over", d)
+		}
+	case 4:
+		z.m.Left(x1)
+	}
 }
 
 // FuzzMachine gives a node's machine renewals, claims' answers and messages in any order and with
@@ -151,6 +168,7 @@ func FuzzMachine(f *testing.F) {
 	f.Add(uint8(0), slices.Concat(alone, alone, []byte{5, 1, 0, 0, 0}, renew))
 	f.Add(uint8(1), slices.Concat(alone, []byte{6, 1, 1, 0, 5, 6, 2, 1, 0, 5}, tick, []byte{4, 0, 0, 0, 0}, tick))
 	f.Add(uint8(2), slices.Concat(renew, []byte{2, 2, 0, 2, 0}, tick, []byte{0, 255, 0, 0, 0}, renew, tick))
+	f.Add(uint8(1), slices.Concat(alone, []byte{7, 1, 9, 0, 0, 7, 2, 30, 0, 0}, tick, []byte{2, 2, 0, 2, 0}, renew, []byte{7, 3, 9, 0, 0, 7, 4, 0, 0, 0}, tick))
 	f.Add(uint8(3), slices.Concat(alone, []byte{5, 0, 0, 0, 0, 7, 0, 0, 0, 0}, alone))
 	f.Fuzz(func(t *testing.T, kind uint8, ops []byte) {
 		z := &fuzzedMachine{t: t, cfg: Config{Node: "a", Epoch: 2, Serves: []netip.AddrPort{x1}}, now: time.Hour}
