@@ -32,6 +32,8 @@ func (c *simCluster) mend() {
 	c.troubleAll()
 	c.db.away = false
 	c.db.goOn()
+	c.db.normal()
+	c.came = nil
 	for _, h := range c.nodes {
 		h.downFor = 0
 		c.thaw(h)
@@ -115,7 +117,14 @@ func (c *simCluster) act(a act) {
 	owners := c.owners()
 	h := c.node(owners[a.address%len(owners)])
 	c.strict, c.acted = true, w.Wall()
-	a.do(c, h)
+	clear(c.redialled)
+	began := w.now
+	if a.do(c, h); w.now > began {
+		owners = c.owners()
+	}
+	for i := range c.redialled {
+		delete(before, i)
+	}
 	c.rests(a.lasts)
 	moved := !slices.Equal(owners, c.owners())
 	if moved != a.kind.moves() {

@@ -75,6 +75,32 @@ func (c *simCluster) step(l *life, sh *shard) {
 		if call || up || c.uses[key].id == id {
 			c.uses[key] = idUse{id, c.w.now}
 		}
+		if s.state == stateUp {
+			c.alone(l, s)
+		}
+	}
+}
+
+// addressUse is the last session that was seen with an address, by whatever node.
+type addressUse struct {
+	l *life
+	s *session
+}
+
+// alone checks that no session of another node has a session's address, where both nodes can know it.
+func (c *simCluster) alone(l *life, s *session) {
+	was := c.has[s.address]
+	if was.s == s {
+		return
+	}
+	c.has[s.address] = addressUse{l, s}
+	if was.l == nil || was.l == l || was.l.h.life != was.l || !was.l.open(was.s.key.Listener) || c.wasTroubled(l.h, c.w.now) || c.wasTroubled(was.l.h, c.w.now) {
+		return
+	}
+	for _, sh := range was.l.srv.shards {
+		if sh.sessions[was.s.key] == was.s && was.s.state == stateUp && was.s.address == s.address {
+			c.w.fail("one session for an address", "%v is %s's on %s and %s's on %s", s.address, was.s.who.AcctSessionID, was.l.h.name, s.who.AcctSessionID, l.h.name)
+		}
 	}
 }
 

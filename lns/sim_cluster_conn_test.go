@@ -17,7 +17,7 @@ import (
 
 // Apply implements sessiondb.Store.
 func (s simConn) Apply(_ context.Context, changes []sessiondb.Change) error {
-	return s.transact(func() error {
+	return s.transact(asksWrite, "", func() error {
 		if refused := s.d.apply(s.h.name, changes, true); refused != nil {
 			return refused
 		}
@@ -75,14 +75,14 @@ func (s simConn) Secret(context.Context) ([]byte, error) { return []byte("secret
 func (s simConn) Renew(_ context.Context, seen uint64, draining bool) (v machine.View, err error) {
 	cfg := s.h.config
 	m := &machine.Node{Name: cfg.Node, Epoch: cfg.Epoch, At: cfg.Node, Lease: cfg.Lease, Serves: cfg.Serves}
-	err = s.transact(func() (err error) { v, err = s.d.renew(s.h, m, seen, draining); return err })
+	err = s.transact(asksRenewal, "", func() (err error) { v, err = s.d.renew(s.h, m, seen, draining); return err })
 	return v, err
 }
 
 // Claim: see Secret.
 func (s simConn) Claim(_ context.Context, c machine.Claim) (r machine.Result, err error) {
 	epoch := s.h.config.Epoch
-	err = s.transact(func() error { r = s.d.claim(s.h.name, epoch, c); return nil })
+	err = s.transact(asksClaim, c.From, func() error { r = s.d.claim(s.h.name, epoch, c); return nil })
 	switch {
 	case errors.Is(err, errRefused):
 		return machine.Lost, err
@@ -94,7 +94,7 @@ func (s simConn) Claim(_ context.Context, c machine.Claim) (r machine.Result, er
 
 // Expel: see Secret.
 func (s simConn) Expel(_ context.Context, e machine.Expel) error {
-	return s.transact(func() error { s.d.expel(e); return nil })
+	return s.transact(asksChange, "", func() error { s.d.expel(e); return nil })
 }
 
 // Leave: see Secret.
@@ -102,7 +102,7 @@ func (s simConn) Leave(context.Context) error { return nil }
 
 // Transfer: see Secret.
 func (s simConn) Transfer(_ context.Context, a machine.Address, to string, last []sessiondb.Change) (bool, error) {
-	err := s.transact(func() error { return s.d.transfer(s.h.name, a, to, last) })
+	err := s.transact(asksChange, "", func() error { return s.d.transfer(s.h.name, a, to, last) })
 	var refused *sessiondb.ConflictError
 	return errors.Is(err, errRefused) || errors.Is(err, errNotOwner) || errors.As(err, &refused), err
 }

@@ -19,10 +19,11 @@ import (
 // simDB is the cluster's PostgreSQL: what its transactions do happens in one
 // moment, with the conditions of sessiondb/postgres. It may die, stall and be out of reach.
 type simDB struct {
-	c               *simCluster
-	away            bool // refuses connections
-	stalled         bool // takes requests, and answers when it goes on
-	waiting         []func()
+	c       *simCluster
+	away    bool // refuses connections
+	stalled bool // takes requests, and answers when it goes on
+	waiting []func()
+	slowness
 	members, claims uint64
 	nodes           map[string]*machine.Node
 	addresses       map[netip.AddrPort]*machine.Address
@@ -38,7 +39,7 @@ type entryKey struct {
 
 func newSimDB(c *simCluster) *simDB {
 	d := &simDB{
-		c: c, members: 1, nodes: map[string]*machine.Node{}, addresses: map[netip.AddrPort]*machine.Address{},
+		c: c, slowness: slowness{renewals: map[string]time.Duration{}, stuck: map[string]bool{}}, members: 1, nodes: map[string]*machine.Node{}, addresses: map[netip.AddrPort]*machine.Address{},
 		tunnels: map[sessiondb.TunnelKey]*sessiondb.Tunnel{}, sessions: map[sessiondb.SessionKey]*sessiondb.Session{},
 		entries: map[entryKey]*sessiondb.Entry{},
 	}
@@ -50,81 +51,6 @@ func newSimDB(c *simCluster) *simDB {
 
 // owner is who has an address, nobody "".
 func (d *simDB) owner(local netip.AddrPort) string { return d.addresses[local].Owner }
-
-// goOn ends a stall: what waits is done in its order.
-func (d *simDB) goOn() {
-	d.stalled = false
-	list := d.waiting
-	d.waiting = nil
-	for _, f := range list {
-		f()
-	}
-}
-
-// simConn is a node's way to the database.
-type simConn struct {
-	h *simHost
-	d *simDB
-}
-
-var (
-	errNoAnswer = errors.New("simulated: the database does not answer")
-	errRefused  = errors.New("simulated: connection refused")
-)
-
-// clientTime is how long a client waits for the database.
-const clientTime = 4 * time.Second
-
-// transact has f done in the database, for a coroutine of the node. With an
-// error, f may have been done; certainly not with errRefused.
-func (s simConn) transact(f func() error) error {
-	c, w := s.d.c, s.d.c.w
-	end := w.now + clientTime
-	if s.d.away {
-		w.sleep(w.upTo(10 * time.Millisecond))
-		return errRefused
-	}
-	var failed error
-	answered := false
-	p := w.cur
-	if !c.isCut(s.h.name, "db") {
-		w.on(c.outside, func() {
-			w.after(c.latency(), func() { s.d.take(s.h, f, func(err error) { failed, answered = err, true; p.poke() }) })
-		})
-	}
-	w.wait(end, func() bool { return answered })
-	if !answered {
-		return errNoAnswer
-	}
-	return failed
-}
-
-// take does what has arrived, and answers; a server that is stalled does it later,
-// if the client's last word was there by then.
-func (d *simDB) take(from *simHost, f func() error, answer func(error)) {
-	c, w := d.c, d.c.w
-	switch {
-	case d.away:
-		return
-	case d.stalled:
-		if w.chance(0.5) {
-			d.waiting = append(d.waiting, func() { d.take(from, f, answer) })
-		}
-		return
-	}
-	err := f()
-	if c.isCut("db", from.name) {
-		return
-	}
-	life := from.life
-	w.on(from, func() {
-		w.after(c.latency(), func() {
-			if from.life == life && life != nil {
-				answer(err)
-			}
-		})
-	})
-}
 
 // renew is postgres.Store.Renew.
 func (d *simDB) renew(h *simHost, m *machine.Node, seen uint64, draining bool) (v machine.View, err error) {
@@ -336,7 +262,7 @@ func compareEntries(a, b entryKey) int {
 func query[T any](s simConn, f func() []T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var list []T
-		if err := s.transact(func() error { list = f(); return nil }); err != nil {
+		if err := s.transact(asksRows, "", func() error { list = f(); return nil }); err != nil {
 			var none T
 			yield(none, err)
 			return

@@ -1,9 +1,8 @@
 package lns
 
 // clusterMutations break what keeps the nodes of a cluster together; the cluster's simulation has to find each. What
-// PostgreSQL does there is the simulation's own (simDB), so the conditions of its transactions are broken in that. Not in the list is
-// what no seed has shown yet, as other conditions mostly stand in for it: that a member claims only from nodes that know it and after it has
-// listened for a while, and gives no promise while it claims.
+// PostgreSQL does there is the simulation's own (simDB), so the conditions of its transactions are broken in that. That a node claims
+// nothing for a while after its start is broken together with the other reason for which it would not: it has seen no lease lapse yet.
 var clusterMutations = []mutation{
 	{"a node answers beyond its lease and the promises", "sessiondb/cluster/until.go",
 		"return max(m.leased, m.promisedUntil()) }", "return max(m.leased+time.Minute, m.promisedUntil()) }", nil},
@@ -81,6 +80,23 @@ var clusterMutations = []mutation{
 		"sh.srv.prefixes.release(s.routes(), s.owner)", "", nil},
 	{"a node takes an address over with half of what is on it", "lns/reviveread.go",
 		"t.held[rec.Key.ID] = heldCall{peerID: rec.PeerID, up: true", "if r.adopt && rec.Key.ID%2 == 0 {\n\t\treturn nil\n\t}\n\tt.held[rec.Key.ID] = heldCall{peerID: rec.PeerID, up: true", nil},
+	{"a node promises what it has just claimed, or may have", "sessiondb/cluster/claim.go",
+		"about = about || c.from == msg.From", "about = about && c.from == msg.From", nil},
+	{"a member claims from a node that does not know of it", "sessiondb/cluster/claim.go",
+		"n == nil || m.self().Joined > n.Seen || !m.silent", "n == nil || !m.silent", []edit{
+			{"lns/sim_cluster_db_test.go", "from.Beat != c.Beat || self.Joined > from.Seen)", "from.Beat != c.Beat)"}}},
+	{"a node that starts takes those for silent whom it has not listened to", "sessiondb/cluster/claim.go",
+		"now-m.viewed < 2*m.cfg.RenewEvery() && now-m.quiet >= m.cfg.Promise()", "now-m.viewed < 2*m.cfg.RenewEvery()", []edit{
+			{"sessiondb/cluster/machine.go", "p = &peer{beatAt: now, answered: now}", "p = &peer{beatAt: now - time.Hour, answered: now - time.Hour}"},
+			{"sessiondb/cluster/database.go", "p.beat, p.epoch, p.beatAt = n.Beat, n.Epoch, now", "if p.epoch = n.Epoch; p.beat != 0 {\n\t\t\t\tp.beatAt = now\n\t\t\t}\n\t\t\tp.beat = n.Beat"}}},
+	{"what the database said before a move is believed after it", "sessiondb/cluster/database.go",
+		"if !changed || at < m.asked {", "if changed || at < m.asked {", nil},
+	{"what the database refuses at first after a restart is taken for written", "sessiondb/flush.go",
+		"later := refused && w.resyncDue(w.opts.Now())", "later := false", nil},
+	{"calls that only the node before knew are forgotten by a restart", "lns/stray.go",
+		"if !adopt && !sh.srv.cfg.Elsewhere {", "if !adopt {", nil},
+	{"addresses of a node's pools that are in use elsewhere are given again", "lns/cluster/withheld.go",
+		"if w.pools().Reserve(a, withheldUser, WithheldOwner) == nil {", "if len(withheldUser) == 0 {", nil},
 	{"nobody takes an address over", "sessiondb/cluster/claim.go",
 		"m.claiming[a.Local] = pendingClaim{from: a.Owner}", "if a.Owner != \"\" {\n\t\t\tcontinue\n\t\t}\n\t\tm.claiming[a.Local] = pendingClaim{from: a.Owner}", nil},
 }

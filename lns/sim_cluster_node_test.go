@@ -66,7 +66,7 @@ func (l *life) bootNode() {
 	}
 	conn := simConn{h, w.cluster.db}
 	l.writer = sessiondb.NewWriter(func(context.Context) (sessiondb.Store, error) { return conn, nil }, h.store, opts)
-	l.pools, err = ippool.New(ippool.Config{Pools: []ippool.Pool{{Name: "main", Ranges: []ippool.Range{nodePool(h.index, p.pool)}}}})
+	l.pools, err = ippool.New(ippool.Config{Remember: p.cluster.remember, Pools: []ippool.Pool{{Name: "main", Ranges: []ippool.Range{nodePool(h.index, p.pool)}}}})
 	must(err)
 	l.withheld = cluster.NewWithheld(func() cluster.Pools { return l.pools }, now)
 	l.plane = newSimPlane(w, l)
@@ -208,12 +208,12 @@ func (l *life) housekeeping() {
 	conn := simConn{l.h, c.db}
 	for {
 		var elsewhere []netip.Addr
-		if conn.transact(func() error { elsewhere = c.db.elsewhere(l.h); return nil }) == nil {
+		if conn.transact(asksRows, "", func() error { elsewhere = c.db.elsewhere(l.h); return nil }) == nil {
 			l.withheld.Set(elsewhere)
 		}
 		var list []sessiondb.Entry
-		if conn.transact(func() error { list = c.db.leftEntries(l.h); return nil }) == nil && len(list) > 0 && l.adoptEntries(list) {
-			_ = conn.transact(func() error { c.db.taken(list); return nil })
+		if conn.transact(asksRows, "", func() error { list = c.db.leftEntries(l.h); return nil }) == nil && len(list) > 0 && l.adoptEntries(list) {
+			_ = conn.transact(asksRows, "", func() error { c.db.taken(list); return nil })
 		}
 		l.w.sleep(10 * time.Second)
 	}
@@ -357,6 +357,9 @@ func (s simSessions) came(local netip.AddrPort, err error) {
 		l.after(sh)
 	}
 	l.wake()
+	if f := l.w.cluster.came; f != nil {
+		f(l)
+	}
 }
 
 // Give: see Take.

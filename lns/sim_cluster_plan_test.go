@@ -14,6 +14,7 @@ type clusterPlan struct {
 	lease    time.Duration
 	confirm  bool  // durability: cluster
 	pending  int64 // what may wait for the database, in octets; 0 is the default
+	remember int   // how many free addresses are kept for who had them; 0 is the default
 	acts     []act
 	skipActs bool
 }
@@ -50,10 +51,11 @@ func newClusterPlan(seed uint64) *plan {
 		text, do := clusterKinds[r.IntN(len(clusterKinds))](p, r)
 		p.actions = append(p.actions, action{at: time.Duration(r.Int64N(int64(p.chaos))), text: text, do: do})
 	}
-	p.inOrder()
 	for range 1 + r.IntN(2) {
 		p.cluster.acts = append(p.cluster.acts, act{kind: actKind(r.IntN(int(actKinds))), address: r.IntN(3), to: r.IntN(3), lasts: 2*p.cluster.lease + 15*time.Second})
 	}
+	p.addPlots()
+	p.inOrder()
 	return p
 }
 
@@ -290,12 +292,17 @@ const (
 )
 
 func (k actKind) String() string {
+	if k >= actKinds {
+		return plotNames[k-actKinds]
+	}
 	return [...]string{"kill", "freeze", "isolate", "drain", "restart", "database away", "database stalls", "no way to the database", "no way between nodes"}[k]
 }
 
 // moves says whether the design promises that addresses move; dark whether nobody answers for them meanwhile.
-func (k actKind) moves() bool { return k <= actDrain }
-func (k actKind) dark() bool  { return k <= actIsolate }
+func (k actKind) moves() bool {
+	return k <= actDrain || k == actLateClaim || k == actLateRenewal || k == actUnwritten
+}
+func (k actKind) dark() bool { return k <= actIsolate || k == actLateClaim || k == actUnwritten }
 
 func (a act) String() string { return fmt.Sprintf("%v of the owner of address %d", a.kind, a.address) }
 
@@ -331,6 +338,8 @@ func (a act) do(c *simCluster, h *simHost) {
 				c.cut[[2]string{o.name, p.name}] = true
 			}
 		}
+	default:
+		a.plot(c, h)
 	}
 	w.simHost = c.outside
 }

@@ -24,10 +24,11 @@ import (
 //	sim_cluster_world_test.go     hosts, partitions, who hears whom
 //	sim_cluster_proc_test.go      what waits for the database, as coroutines
 //	sim_cluster_node_test.go      one life of a node
-//	sim_cluster_db_test.go        PostgreSQL, sim_cluster_conn_test.go the way to it
+//	sim_cluster_db_test.go        PostgreSQL, sim_cluster_slow_test.go how it takes its time, sim_cluster_conn_test.go what it is asked
 //	sim_cluster_books_test.go     accounting over all nodes
 //	sim_cluster_check_test.go     what must be true at any time
 //	sim_cluster_acts_test.go      takeovers that the design promises
+//	sim_cluster_plots_test.go     those in which more than one thing happens
 //	sim_cluster_mutation_test.go  faults, each of which must be caught
 
 // simCluster is what a world of several nodes has beside one of a single node.
@@ -43,14 +44,18 @@ type simCluster struct {
 	// heard is which host the routers were told of for an address.
 	heard map[netip.Addr]*simHost
 	uses  map[dataplane.Key]idUse
+	has   map[netip.Addr]addressUse
 	// informed are the tunnels and sessions that somebody was told of.
 	informed map[string]bool
 	// given is what sessions had counted when their address was moved last.
 	given map[string]uint64
 	// troubled is until when each node's way to the database may have been bad.
 	troubled map[string]time.Duration
-	strict   bool // an act is on since acted: nothing may be lost that was there before
-	acted    time.Time
+	// redialled are users whose calls an act has ended; came is told when the next address has come to a life.
+	redialled map[int]bool
+	came      func(*life)
+	strict    bool // an act is on since acted: nothing may be lost that was there before
+	acted     time.Time
 }
 
 // clusterHost is a node's machine.
@@ -68,8 +73,8 @@ type clusterHost struct {
 }
 
 func newSimCluster(w *world) *simCluster {
-	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{}, informed: map[string]bool{}, given: map[string]uint64{},
-		troubled: map[string]time.Duration{}}
+	c := &simCluster{w: w, cut: map[[2]string]bool{}, heard: map[netip.Addr]*simHost{}, uses: map[dataplane.Key]idUse{}, has: map[netip.Addr]addressUse{}, informed: map[string]bool{}, given: map[string]uint64{},
+		troubled: map[string]time.Duration{}, redialled: map[int]bool{}}
 	w.cluster = c
 	c.outside = &simHost{clusterHost: &clusterHost{name: "outside"}, store: newSimStore(w)}
 	w.simHost = c.outside
