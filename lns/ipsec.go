@@ -19,6 +19,9 @@ type IPsec interface {
 	// are ended. It returns at once; what charon refuses is logged with the profile's name.
 	// A charon that is away gets all of it when it is back.
 	Apply(profiles []LACProfile)
+	// Check says why p cannot be in force beside the others (of which one of its name does not count), naming both: their
+	// LACs could not be told apart by their keys. Nil where it can.
+	Check(p LACProfile, others []LACProfile) error
 	// Lookup gives the SA whose packets carry this mark. False for a mark that no
 	// live SA of ours has: a packet with it must not be taken. A datagram can be
 	// faster than charon's word of its SA; a miss therefore makes the

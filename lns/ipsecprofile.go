@@ -33,7 +33,8 @@ type IPsecProfile struct {
 	Auth string
 	// LocalID is our IKE identity; empty is our certificate's subject, or our address.
 	// RemoteIDs are the identities that a LAC may have; * may be the beginning of one
-	// ("*.example.net"), or a value in a distinguished name; none is any that the credentials prove.
+	// ("*.example.net"), or a value in a distinguished name; none is any that a certificate proves, and with a pre-shared
+	// key beside others' the addresses of Prefixes, since identities are all that tells keys apart. "%any" gives the key to everybody.
 	LocalID   string
 	RemoteIDs []string
 	// PSK is the pre-shared key.

@@ -19,13 +19,15 @@ type fakeIPsec struct {
 	unmarked   bool // as on a kernel without SO_RCVMARK
 	handler    SAHandler
 	applied    []LACProfile
+	conflict   error
 	terminated []uint32
 }
 
-func (f *fakeIPsec) Notify(h SAHandler)           { f.handler = h }
-func (f *fakeIPsec) Apply(p []LACProfile)         { f.applied = p }
-func (f *fakeIPsec) Marks() bool                  { return !f.unmarked }
-func (f *fakeIPsec) Terminate(m uint32, _ string) { f.terminated = append(f.terminated, m) }
+func (f *fakeIPsec) Notify(h SAHandler)                   { f.handler = h }
+func (f *fakeIPsec) Apply(p []LACProfile)                 { f.applied = p }
+func (f *fakeIPsec) Check(LACProfile, []LACProfile) error { return f.conflict }
+func (f *fakeIPsec) Marks() bool                          { return !f.unmarked }
+func (f *fakeIPsec) Terminate(m uint32, _ string)         { f.terminated = append(f.terminated, m) }
 
 func (f *fakeIPsec) Lookup(mark uint32) (SA, bool) {
 	sa, ok := f.sas[mark]

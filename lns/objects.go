@@ -23,7 +23,7 @@ func (s *Server) keep(op sessiondb.Op, name string, payload []byte) error {
 // loadObjects puts the configured profiles in force, then those an operator has provisioned.
 func (s *Server) loadObjects() error {
 	for _, p := range s.cfg.LACs {
-		if err := s.canProtect(&p); err != nil {
+		if err := s.hasIPsec(&p); err != nil {
 			return err
 		}
 		q, err := newProfile(p, s.cfg.Node, s.cfg.Rand)

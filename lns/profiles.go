@@ -17,6 +17,9 @@ import (
 // ErrNoProfile says that no LAC profile has that name.
 var ErrNoProfile = errors.New("no such LAC profile")
 
+// ErrProfileConflict says that a LAC profile cannot be in force beside another one.
+var ErrProfileConflict = errors.New("LAC profiles in each other's way")
+
 // profile is a LACProfile in force, with what is made of it once.
 type profile struct {
 	LACProfile

@@ -182,8 +182,23 @@ func (s *Server) applyIPsec() {
 	}
 }
 
-// canProtect refuses a profile that nobody could come through.
+// canProtect refuses a profile that nobody could come through, or whose LACs and another's could come in as each other. Of
+// those of the configuration the latter is looked at before, for all at once (ipsec.Conflicts).
 func (s *Server) canProtect(p *LACProfile) error {
+	if err := s.hasIPsec(p); err != nil {
+		return err
+	}
+	if p.IPsecMode() == IPsecNever || s.cfg.IPsec == nil {
+		return nil
+	}
+	if err := s.cfg.IPsec.Check(*p, s.LACs()); err != nil {
+		return fmt.Errorf("%w: lac %q: ipsec: %w", ErrProfileConflict, p.Name, err)
+	}
+	return nil
+}
+
+// hasIPsec says whether this node has what a profile requires.
+func (s *Server) hasIPsec(p *LACProfile) error {
 	if p.IPsecMode() == IPsecRequired && s.cfg.IPsec == nil {
 		return fmt.Errorf("lac %q: ipsec.mode is required, but this node has no key exchange: set ipsec.enable: true in its configuration and restart it", p.Name)
 	}

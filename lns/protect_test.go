@@ -1,6 +1,7 @@
 package lns
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -244,8 +245,16 @@ func TestIPsecProfilesApplied(t *testing.T) {
 	if err := x.srv.DeleteLAC("c"); err != nil || len(x.ike.applied) != 4 {
 		t.Errorf("after DeleteLAC %d profiles are applied, %v", len(x.ike.applied), err)
 	}
+	x.ike.conflict = errors.New("two keys for one")
+	err := x.srv.PutLAC(testProfile("c", func(p *LACProfile) { p.IPsec = ipsecProfile(IPsecPreferred) }))
+	if !errors.Is(err, ErrProfileConflict) || !strings.Contains(err.Error(), "two keys for one") || len(x.ike.applied) != 4 {
+		t.Errorf("a LAC in the way of another one was taken: %v", err)
+	}
+	if err := x.srv.PutLAC(testProfile("c", nil)); err != nil {
+		t.Errorf("a LAC without IPsec is in nobody's way: %v", err)
+	}
 	r := newRig(t, nil)
-	err := r.srv.PutLAC(testProfile("c", func(p *LACProfile) { p.IPsec = ipsecProfile(IPsecRequired) }))
+	err = r.srv.PutLAC(testProfile("c", func(p *LACProfile) { p.IPsec = ipsecProfile(IPsecRequired) }))
 	if err == nil || !strings.Contains(err.Error(), "no key exchange") {
 		t.Errorf("a LAC that requires IPsec was taken by a node without: %v", err)
 	}

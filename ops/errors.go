@@ -25,6 +25,8 @@ func nodeError(err error) error {
 	switch {
 	case errors.Is(err, lns.ErrNoProfile), errors.Is(err, lns.ErrNoTunnel), errors.Is(err, lns.ErrNoSession):
 		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, lns.ErrProfileConflict):
+		return status.Error(codes.FailedPrecondition, err.Error())
 	case errors.Is(err, context.Canceled):
 		return status.Error(codes.Canceled, err.Error())
 	case errors.Is(err, context.DeadlineExceeded):

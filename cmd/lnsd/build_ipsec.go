@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,10 @@ func (b *builder) ipsec(c *fileConfig, set *settings) *ipsec.Config {
 	out := &ipsec.Config{Socket: c.IPsec.Socket, Listen: set.plane.Listen, Wall: c.IPsec.Wall == nil || *c.IPsec.Wall}
 	if out.Socket == "" {
 		out.Socket = ipsec.DefaultSocket
+	}
+	for _, e := range ipsec.Conflicts(*out, set.lacs) {
+		i := slices.IndexFunc(set.lacs, func(p lns.LACProfile) bool { return p.Name == e.Profiles[0] })
+		b.check(fmt.Sprintf("$.lacs[%d].ipsec", i), e.Err)
 	}
 	if len(out.Listen) > 0 { // else that is complained of already
 		b.check("$.ipsec", out.Validate())

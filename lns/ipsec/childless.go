@@ -35,6 +35,7 @@ func (m *Manager) ikeUpDown(body vici.Section, now time.Time) {
 		t := m.ikes.trace(time.Since(m.began), ike.sa.IKEID)
 		if up {
 			t.heardUp = true
+			m.refused(&ike.sa, ike.localID)
 		} else if t.heardUp && len(m.childless) < maxTraces {
 			m.childless = append(m.childless, childless{ike.conn, ike.sa, now.Add(unsettledTime)})
 		}

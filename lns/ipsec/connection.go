@@ -23,8 +23,9 @@ type wanted struct {
 	access string
 }
 
-// want makes what charon is to have for a profile; nil where it uses no IPsec.
-func (c *Config) want(p *lns.LACProfile) *wanted {
+// want makes what charon is to have for a profile, whose key has the owners that the keyring gives it; nil where it uses no
+// IPsec.
+func (c *Config) want(p *lns.LACProfile, keys *keyring) *wanted {
 	if p.IPsecMode() == lns.IPsecNever {
 		return nil
 	}
@@ -32,7 +33,7 @@ func (c *Config) want(p *lns.LACProfile) *wanted {
 	for i, id := range c.remoteIDs(p) {
 		w.conns.SetSub(connName(p.Name, i), c.connection(p, id))
 	}
-	w.credentials()
+	w.credentials(keys)
 	b, _ := w.accessSection().Append(nil)
 	w.access = string(b)
 	return w
@@ -172,13 +173,13 @@ func remote(s *lns.IPsecProfile, id string) vici.Section {
 }
 
 // credentials fills in keys, certificates and the shared key.
-func (w *wanted) credentials() {
+func (w *wanted) credentials(keys *keyring) {
 	s, name := w.profile.IPsec, connName(w.profile.Name, 0)
 	if s.Auth == "psk" {
 		w.shared.Set("id", name)
 		w.shared.Set("type", "IKE")
 		w.shared.Set("data", s.PSK)
-		w.shared.SetList("owners", owners(w.profile)...)
+		w.shared.SetList("owners", keys.owners(w.profile)...)
 		return
 	}
 	var key vici.Section
@@ -204,31 +205,13 @@ func (w *wanted) credentials() {
 	load("X509_CRL", "NONE", s.CRL)
 }
 
-// owners are the identities whose shared key it is. An identity may be an address
-// (IKEv1 main mode has to find the key by it, before it hears of any other),
-// and behind a NAT anything; the closest owner wins, so that %any takes nothing from others. A client of no known
-// address is closer to a profile for all addresses than to a LAC's, which has %any too.
-func owners(p *lns.LACProfile) []string {
-	list := slices.Clone(p.IPsec.RemoteIDs)
-	for _, x := range p.Prefixes {
-		list = append(list, prefixText(x))
-	}
-	if len(p.IPsec.RemoteIDs) > 0 {
-		return list
-	}
-	if len(p.Prefixes) == 0 {
-		list = append(list, "0.0.0.0/0", "::/0")
-	}
-	return append(list, "%any")
-}
-
 func (w *wanted) accessSection() vici.Section {
 	var s vici.Section
 	for _, it := range w.conns {
 		s.SetSub(it.Name, it.Sub.GetSub("remote"))
 	}
 	s.SetList("addrs", remoteAddrs(w.profile)...)
-	s.SetSub("shared", w.shared)
+	s.Set("psk", w.profile.IPsec.PSK) // without its owners, which change with other profiles too
 	s.Set("mode", string(w.profile.IPsec.Mode))
 	return s
 }

@@ -72,6 +72,9 @@ func (m *Manager) childUp(conn string, c *child) {
 		m.childDown(c.sa.ChildID, time.Now())
 	}
 	_, known := m.tab.peers[peerKey(c)]
+	if !known && m.refused(&c.sa, c.localID) {
+		return
+	}
 	p, news := m.tab.put(conn, c)
 	if !news {
 		return
@@ -167,7 +170,9 @@ func (m *Manager) logLine(body vici.Section) {
 			return
 		}
 	}
-	if f := m.ikes.observe(time.Since(m.began), id, conn, body.Get("msg")); f != nil {
+	msg := body.Get("msg")
+	if f := m.ikes.observe(time.Since(m.began), id, conn, msg); f != nil {
+		m.mendKey(f, msg)
 		m.tellFailure(f)
 	}
 }

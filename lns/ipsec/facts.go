@@ -16,12 +16,15 @@ type child struct {
 	spiOut string
 	state  string
 	usage  lns.SAUsage
+	// localID is the identity that is ours to the peer.
+	localID string
 }
 
 // ikeFacts is what all CHILD_SAs of an IKE SA share.
 type ikeFacts struct {
 	conn    string
 	profile string
+	localID string
 	sa      lns.SA // with the fields of the IKE SA
 }
 
@@ -32,7 +35,7 @@ func parseIKE(it *vici.Item) (ikeFacts, bool) {
 		return ikeFacts{}, false
 	}
 	s := it.Sub
-	f := ikeFacts{conn: it.Name, profile: profile}
+	f := ikeFacts{conn: it.Name, profile: profile, localID: s.Get("local-id")}
 	f.sa = lns.SA{
 		Profile: profile, Identity: s.Get("remote-id"), IKEVersion: int(number(s.Get("version"))), IKEID: uint32(number(s.Get("uniqueid"))),
 		Local:  addrPort(s.Get("local-host"), s.Get("local-port")),
@@ -49,7 +52,7 @@ func parseIKE(it *vici.Item) (ikeFacts, bool) {
 
 // parseChild reads a CHILD_SA's section.
 func (f *ikeFacts) parseChild(s vici.Section, now time.Time) child {
-	c := child{sa: f.sa, spiIn: s.Get("spi-in"), spiOut: s.Get("spi-out"), state: s.Get("state")}
+	c := child{sa: f.sa, spiIn: s.Get("spi-in"), spiOut: s.Get("spi-out"), state: s.Get("state"), localID: f.localID}
 	c.sa.ChildID = uint32(number(s.Get("uniqueid")))
 	c.sa.Mark = mark(s.Get("mark-in"))
 	c.sa.ESP = lns.ESP{

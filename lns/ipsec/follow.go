@@ -111,6 +111,9 @@ func (s *session) words(ctx context.Context) error {
 func (s *session) timed(ctx context.Context, now time.Time) error {
 	m := s.m
 	m.settle(now)
+	if err := s.endDoubtful(ctx); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	missed := m.missed
 	m.mu.Unlock()

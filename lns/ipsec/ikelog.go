@@ -123,6 +123,8 @@ var rules = []rule{
 		note: because(lns.IKEAuthFailed, "the pre-shared key differs; set the same psk on both sides")},
 	{line: line(`(?:invalid HASH_V1 payload length, decryption failed\?|could not decrypt payloads|invalid ID_V1 payload length, decryption failed\?)`), fails: lns.IKEAuthFailed,
 		note: because(lns.IKEAuthFailed, "its messages do not decrypt, so the pre-shared key differs; set the same psk on both sides")},
+	// In IKEv1 it is said of one connection, and others are tried yet.
+	{line: line(`no shared key found for '.*'\[.*\] - '.*'\[.*\]$`)},
 	{line: line(`no shared key found for (.*)`), fails: lns.IKEAuthFailed,
 		note: because(lns.IKEAuthFailed, "no profile has a pre-shared key for $1; name the LAC's identity in remote_ids, or its address in prefixes")},
 	{line: line(`no trusted (\S+) public key found for '(.*)'`), fails: lns.IKECertUnknown,

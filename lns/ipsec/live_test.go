@@ -115,6 +115,7 @@ type initiation struct {
 	key      string
 	ca       string
 	remote   string // the traffic selector
+	us       string // by which name it calls us
 }
 
 // try has the LAC's charon set up an SA and gives its error.
@@ -138,7 +139,7 @@ func (l *lab) try(i initiation) error {
 	if i.id != "" {
 		local.Set("id", i.id)
 	}
-	remote.Set("id", "%any")
+	remote.Set("id", or(i.us, "%any"))
 	child := section("mode", "transport", "local_ts", []string{"dynamic[udp/1701]"}, "remote_ts", []string{or(i.remote, "dynamic[udp/1701]")},
 		"esp_proposals", []string{or(i.esp, "aes256gcm16-ecp256")})
 	must("load-conn", section("try", section(
@@ -242,10 +243,10 @@ func TestFailuresHaveReasons(t *testing.T) {
 func TestAdvise(t *testing.T) {
 	l := newLab(t)
 	old := profile("old", func(p *lns.LACProfile) { p.IPsec.Legacy, p.IPsec.PSK, p.IPsec.DPDDelay = true, "short", 0 })
-	other := profile("other", nil)
+	other := profile("other", func(p *lns.LACProfile) { p.IPsec.RemoteIDs = []string{"%any"} })
 	cfg := Config{Socket: l.lns, Listen: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1701")}}
 	list := strings.Join(Advise(t.Context(), cfg, []lns.LACProfile{old, other}), "\n")
-	for _, want := range []string{"weak algorithms (sha1", "key of 5 characters", "does not look for dead peers", "old, other match any source"} {
+	for _, want := range []string{"weak algorithms (sha1", "key of 5 characters", "does not look for dead peers", "pre-shared key (other)"} {
 		if !strings.Contains(list, want) {
 			t.Errorf("nothing of %q in\n%s", want, list)
 		}

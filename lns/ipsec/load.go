@@ -19,7 +19,7 @@ func (s *session) load(ctx context.Context) error {
 	wants := map[string]*wanted{}
 	var names []string
 	for i := range m.loading {
-		if w := m.cfg.want(&m.loading[i]); w != nil {
+		if w := m.cfg.want(&m.loading[i], m.ring); w != nil {
 			wants[w.profile.Name] = w
 			names = append(names, w.profile.Name)
 		}
@@ -37,20 +37,21 @@ func (s *session) load(ctx context.Context) error {
 	if err := s.unload(ctx, wants, first); err != nil {
 		return err
 	}
-	m.warnShared(wants, names)
-	for i, w := range [...]string{m.cfg.warnMixed(m.loading), warnExchanged(m.loading)} {
-		if w != "" && w != m.warned[i] {
-			m.cfg.Log.Warn(w)
-		}
-		m.warned[i] = w
+	conflicts := m.warnKeys()
+	refused, err := s.loadKeys(ctx, wants, names)
+	if err != nil {
+		return err
 	}
 	for _, name := range names {
 		w := wants[name]
-		err := s.loadProfile(ctx, w)
+		err := refused[name]
+		if err == nil {
+			err = s.loadProfile(ctx, w)
+		}
 		if err != nil && !refusal(err) {
 			return err
 		}
-		m.problem(name, err)
+		m.problem(name, cmp.Or(err, conflicts[name]))
 		if err != nil {
 			m.cfg.Log.Error("charon refused a LAC profile's IPsec; its LACs cannot set up SAs", "profile", name, "err", err)
 			continue
@@ -65,14 +66,27 @@ func (s *session) load(ctx context.Context) error {
 	return nil
 }
 
-// loadProfile loads credentials before connections, so that no LAC meets one without the other.
-func (s *session) loadProfile(ctx context.Context, w *wanted) error {
-	name := connName(w.profile.Name, 0)
-	if len(w.shared) > 0 {
-		if err := s.loadOne(ctx, "shared "+name, "load-shared", w.shared); err != nil {
-			return err
+// loadKeys loads the shared keys of all profiles, before any connection: an identity that goes from one profile to another is
+// then never both of the first one's key and in the second one's connection. It gives what charon has refused, by profile.
+func (s *session) loadKeys(ctx context.Context, wants map[string]*wanted, names []string) (refused map[string]error, err error) {
+	refused = map[string]error{}
+	for _, name := range names {
+		w := wants[name]
+		if len(w.shared) == 0 {
+			continue
+		}
+		if err := s.loadOne(ctx, "shared "+connName(name, 0), "load-shared", w.shared); refusal(err) {
+			refused[name] = err
+		} else if err != nil {
+			return nil, err
 		}
 	}
+	return refused, nil
+}
+
+// loadProfile loads certificates and their keys before connections, so that no LAC meets one without the other.
+func (s *session) loadProfile(ctx context.Context, w *wanted) error {
+	name := connName(w.profile.Name, 0)
 	for i, c := range w.certs {
 		if err := s.loadOne(ctx, fmt.Sprintf("cert %s %d", name, i), "load-cert", c); err != nil {
 			return err
@@ -205,18 +219,4 @@ func (s *session) endProfile(ctx context.Context, conns vici.Section, why string
 		}
 	}
 	return nil
-}
-
-// warnShared names profiles whose peers charon cannot tell apart before they have proved who they are.
-func (m *Manager) warnShared(wants map[string]*wanted, names []string) {
-	var vague []string
-	for _, n := range names {
-		if s := wants[n].profile.IPsec; s.Auth == "psk" && len(s.RemoteIDs) == 0 && len(wants[n].profile.Prefixes) == 0 {
-			vague = append(vague, n)
-		}
-	}
-	if len(vague) > 1 {
-		m.cfg.Log.Warn("several LAC profiles match any source with a pre-shared key and no remote_ids: charon tries the key of one of them only; name identities in remote_ids, or keep one such profile",
-			"profiles", strings.Join(vague, ", "))
-	}
 }

@@ -54,6 +54,9 @@ type Manager struct {
 	loaded    map[string]string  // what charon has, by name: the encoded message
 	keys      map[string]string  // charon's names of private keys, by the keys of loaded
 	loading   []lns.LACProfile   // the profiles in force
+	ring      *keyring           // whose their keys are
+	learned   []netip.Addr       // addresses of ours that SAs have told of
+	doubtful  []uint32           // IKE SAs that are to end: another profile's key may have made them
 	ikes      ikeLog
 	gone      []departed
 	childless []childless
@@ -64,7 +67,7 @@ type Manager struct {
 	tried     map[string]time.Time // when a profile's SA was last initiated
 	away      string               // what was last said of a charon that is away
 	wallSet   bool                 // the wall is as profiles want it
-	warned    [2]string            // what was last said of profiles that get into each other's way: warnMixed, warnExchanged
+	warned    map[string]bool      // what was last said of keys that get into each other's way
 	charonPID int                  // the process of the last connection, 0 where that is not known
 	cleaned   bool                 // what an earlier life of lnsd has left in charon is gone
 }
@@ -95,6 +98,7 @@ func New(cfg Config) (*Manager, error) {
 	return &Manager{
 		cfg: cfg.withDefaults(), tab: newTable(), kernel: newKernel(), wake: make(chan struct{}, 1), began: time.Now(),
 		problems: map[string]string{}, ours: map[uint32]ended{}, tried: map[string]time.Time{}, handler: nobody{},
+		ring: &keyring{sole: true},
 	}, nil
 }
 

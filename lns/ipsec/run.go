@@ -45,6 +45,7 @@ func (m *Manager) takeProfiles() {
 	m.mu.Unlock()
 	if changed {
 		m.loading, m.wallSet = list, false
+		m.ring = newKeyring(&m.cfg, m.loading, m.ownAddrs())
 	}
 	if !m.wallSet {
 		m.raiseWall()

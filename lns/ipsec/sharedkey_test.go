@@ -32,6 +32,10 @@ func TestSharedKeys(t *testing.T) {
 		near(p)
 		p.IPsec.RemoteIDs = []string{"*@example.net"}
 	}
+	natted := func(p *lns.LACProfile) {
+		near(p)
+		p.IPsec.RemoteIDs = []string{"192.168.1.2"}
+	}
 	named := func(p *lns.LACProfile) {
 		near(p)
 		p.IPsec.LocalID, p.IPsec.RemoteIDs = lnsAddress, []string{lacAddress}
@@ -51,9 +55,16 @@ func TestSharedKeys(t *testing.T) {
 		{"a LAC that is named, among those", named, []func(*lns.LACProfile){certs, anybody, far}, ""},
 		{"a LAC that shows a name, among those", byName, []func(*lns.LACProfile){certs, anybody, far}, "lac7@example.net"},
 		{"a client that shows its private address", anybody, []func(*lns.LACProfile){far, elsewhere}, "192.168.1.2"},
-		{"a LAC that shows its private address", near, []func(*lns.LACProfile){anybody, far}, "192.168.1.2"},
+		{"a LAC in a network among clients with certificates and with keys", around, []func(*lns.LACProfile){certs, anybody, far}, ""},
+		{"a LAC that shows its private address, as remote_ids has it", natted, []func(*lns.LACProfile){anybody, far}, "192.168.1.2"},
+		// By IKEv1 it need not be told: there the address decides.
+		{"1: a LAC that shows its private address", near, []func(*lns.LACProfile){anybody, far}, "192.168.1.2"},
+		{"the only key, and a LAC that shows a name", near, nil, "lac7@example.net"},
 	} {
 		for _, version := range []string{"1", "2"} {
+			if only, _, ok := strings.Cut(c.name, ":"); ok && only != version {
+				continue
+			}
 			for _, first := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, version %s, first %v", c.name, version, first), func(t *testing.T) {
 					outer := l.t
@@ -113,68 +124,6 @@ func (h *heard) of(profile string) bool {
 		}
 	}
 	return false
-}
-
-// TestMixedKeys: profiles that get into each other's way in IKEv1 are named, others are not.
-func TestMixedKeys(t *testing.T) {
-	lac := profile("lac", func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")} })
-	network := profile("network", func(p *lns.LACProfile) { p.Prefixes = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")} })
-	one, two := netip.MustParseAddrPort("192.0.2.9:1701"), netip.MustParseAddrPort("192.0.2.10:1701")
-	named := profile("named", func(p *lns.LACProfile) {
-		p.Prefixes = lac.Prefixes
-		p.IPsec.LocalID, p.IPsec.RemoteIDs = "192.0.2.9", []string{"192.0.2.1"}
-	})
-	anybody := profile("anybody", nil)
-	certs := profile("certs", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK = "cert", "" })
-	modern := profile("modern", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK, p.IPsec.Version = "cert", "", 2 })
-	for _, c := range []struct {
-		name string
-		list []lns.LACProfile
-		want bool
-	}{
-		{"two keys and certificates", []lns.LACProfile{network, anybody, certs}, true},
-		{"a LAC with one address", []lns.LACProfile{lac, anybody, certs}, false},
-		{"one key", []lns.LACProfile{network, certs}, false},
-		{"identities named", []lns.LACProfile{named, anybody, certs}, false},
-		{"certificates with IKEv2 only", []lns.LACProfile{network, anybody, modern}, false},
-		{"no certificates", []lns.LACProfile{network, anybody}, false},
-		{"nothing", nil, false},
-	} {
-		cfg := Config{Listen: []netip.AddrPort{one}}
-		if got := cfg.warnMixed(c.list); (got != "") != c.want {
-			t.Errorf("%s: %q", c.name, got)
-		}
-	}
-	both := Config{Listen: []netip.AddrPort{one, two}}
-	if both.warnMixed([]lns.LACProfile{lac, anybody, certs}) == "" {
-		t.Error("a LAC with one address, and two addresses of ours to call: no warning")
-	}
-}
-
-// TestExchangedKeys: profiles that another profile's LACs can come in as are named, others are not.
-func TestExchangedKeys(t *testing.T) {
-	lac, other := profile("lac", nil), profile("other", nil)
-	same := profile("same", func(p *lns.LACProfile) { p.IPsec.PSK = lac.IPsec.PSK })
-	named := profile("named", func(p *lns.LACProfile) { p.IPsec.RemoteIDs = []string{"lac.example.net"} })
-	old := profile("old", func(p *lns.LACProfile) { p.IPsec.Version = 1 })
-	certs := profile("certs", func(p *lns.LACProfile) { p.IPsec.Auth, p.IPsec.PSK = "cert", "" })
-	clear := profile("clear", func(p *lns.LACProfile) { p.IPsec.Mode = lns.IPsecNever })
-	for name, c := range map[string]struct {
-		list []lns.LACProfile
-		want string
-	}{
-		"two keys":             {[]lns.LACProfile{lac, other}, "(lac, other)"},
-		"one key for two":      {[]lns.LACProfile{lac, same}, ""},
-		"one is named":         {[]lns.LACProfile{lac, named}, "(lac)"},
-		"one is IKEv1's":       {[]lns.LACProfile{lac, old}, "(lac)"},
-		"all are named":        {[]lns.LACProfile{named, old}, ""},
-		"certificates":         {[]lns.LACProfile{lac, certs}, ""},
-		"one does not take it": {[]lns.LACProfile{lac, clear}, ""},
-	} {
-		if got := warnExchanged(c.list); (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
-		}
-	}
 }
 
 // connections is how many connections profiles make.

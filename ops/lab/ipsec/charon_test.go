@@ -73,6 +73,7 @@ type conn struct {
 	eap     string   // the name of a user, whose password psk is, or
 	who     identity // a certificate
 	id      string
+	own     bool // its key is that of its id, before others
 	ike     string
 	esp     string
 	encap   bool
@@ -101,7 +102,11 @@ func (c *charon) configure(list ...conn) error {
 				return err
 			}
 		default:
-			fmt.Fprintf(&secrets, "  ike-%d { \n    secret = %q\n  }\n", i, x.psk)
+			owner := ""
+			if x.own {
+				owner = "    id-own = " + x.id + "\n    id-any = %any\n" // the LNS may be anybody
+			}
+			fmt.Fprintf(&secrets, "  ike-%d { \n%s    secret = %q\n  }\n", i, owner, x.psk)
 		}
 		if x.id != "" {
 			auth += "\n      id = " + x.id

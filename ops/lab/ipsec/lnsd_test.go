@@ -46,7 +46,7 @@ lacs:
   - name: other
     prefixes: [10.3.2.1/32]
     hello: 10s
-    ipsec: {psk: "another key", remote_ids: ["other@lacs.example.net"], dpd_delay: 4s, dpd_timeout: 12s}
+    ipsec: {psk: "another key", remote_ids: ["other@north.example.net"], dpd_delay: 4s, dpd_timeout: 12s}
   - name: many
     prefixes: [10.4.0.0/16]
     hello: 60s

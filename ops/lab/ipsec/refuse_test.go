@@ -30,6 +30,7 @@ func TestRefused(t *testing.T) {
 		conn{name: "revoked", version: 2, who: gone, id: "lac7.example.net"},
 		conn{name: "asked", version: 2, who: asked, id: "lac8.example.net"},
 		conn{name: "askedgone", version: 2, who: askedGone, id: "lac9.example.net"},
+		conn{name: "borrowed", version: 2, psk: roadKey, id: roadID, own: true, port: "1702"},
 		conn{name: "foreign", version: 2, who: l.pki.issue(t, "stranger.example.org", 24*time.Hour), id: "stranger.example.org"},
 	))
 	must(t, l.respond(t, askedGone))
@@ -42,7 +43,7 @@ func TestRefused(t *testing.T) {
 	r := &refusals{lab: l, x: x, other: other, victim: victim}
 	r.session, err = l.sessionID()
 	must(t, err)
-	must(t, r.configure("another key"))
+	must(t, r.configure("another key", 2))
 	for _, c := range r.cases() {
 		t.Run(c.name, func(t *testing.T) { r.try(t, &c) })
 	}
@@ -74,9 +75,9 @@ type refusals struct {
 }
 
 // configure gives the other LAC a key, for a connection with it and one with the first LAC's certificate.
-func (r *refusals) configure(key string) error {
+func (r *refusals) configure(key string, version int) error {
 	return r.other.configure(
-		conn{name: "good", version: 2, psk: key, id: "other@lacs.example.net"},
+		conn{name: "good", version: version, psk: key, id: "other@north.example.net"},
 		conn{name: "elsewhere", version: 2, who: r.pki.lac, id: "lac1.example.net"},
 	)
 }
@@ -113,12 +114,15 @@ func (r *refusals) cases() []refusal {
 		{name: "forged StopCCN without the wall", do: r.unwalled(clear("wan", directAddr+":1701", stop)),
 			log: []string{"in clear for a tunnel that is protected", "identity=" + directAddr}, counter: "bad_input", words: []string{`"clear"`}},
 		{name: "forged StopCCN through another LAC's SA", do: r.through(func() error { return r.silent("other", otherAddr+":1701", stop) }),
-			log: []string{"through another SA than its tunnel's", "other@lacs.example.net"}, counter: "bad_input", words: []string{`"wrong-sa"`}},
+			log: []string{"through another SA than its tunnel's", "other@north.example.net"}, counter: "bad_input", words: []string{`"wrong-sa"`}},
 		{name: "data through another LAC's SA", do: r.through(func() error { return r.silent("other", otherAddr+":1701", r.data()) }),
-			log: []string{"through another SA than its tunnel's", "other@lacs.example.net"}, counter: "bad_input", words: []string{`"wrong-sa"`}},
+			log: []string{"through another SA than its tunnel's", "other@north.example.net"}, counter: "bad_input", words: []string{`"wrong-sa"`}},
 		{name: "another LAC's name through its own SA", do: r.through(r.nameOfAnother), log: []string{"tunnel", "other"}},
 		{name: "replayed ESP", do: r.replay, counter: "XfrmInStateSeqError"},
-		{name: "wrong key", do: r.keyed("no key at all", ike(r.other, "good")), log: []string{"could not set up its SA", "reason=authentication", otherAddr}, counter: "ipsec_ike_failures", words: []string{`"authentication"`}},
+		{name: "another profile's key, IKEv1", do: r.keyed(roadKey, 1, ike(r.other, "good")), log: []string{"could not set up its SA", "reason=authentication", otherAddr}, counter: "ipsec_ike_failures", words: []string{`"authentication"`}},
+		{name: "another profile's key, IKEv2", do: r.keyed(roadKey, 2, ike(r.other, "good")), log: []string{"could not set up its SA", "reason=authentication", "profile=other", otherAddr}, counter: "ipsec_ike_failures", words: []string{`"authentication"`}},
+		{name: "another profile's key, and an identity of that", do: r.borrowed, log: []string{"could not set up its SA", "reason=authentication", "profile=keyed", "it came in as a LAC of profile", roadID}, counter: "ipsec_ike_failures", words: []string{`"authentication"`}},
+		{name: "wrong key", do: r.keyed("no key at all", 2, ike(r.other, "good")), log: []string{"could not set up its SA", "reason=authentication", otherAddr}, counter: "ipsec_ike_failures", words: []string{`"authentication"`}},
 		{name: "expired certificate", do: ike(r.x.swan, "expired"), log: []string{"could not set up its SA", "expired"}, counter: "ipsec_ike_failures", words: []string{`"certificate-expired"`}},
 		{name: "revoked certificate", do: ike(r.x.swan, "revoked"), log: []string{"could not set up its SA", "revoked"}, counter: "ipsec_ike_failures", words: []string{`"certificate-revoked"`}},
 		{name: "certificate revoked at the OCSP responder", do: func() error {
@@ -221,13 +225,34 @@ func (r *refusals) through(do func() error) func() error {
 	}
 }
 
-// keyed does something while the other LAC has another key.
-func (r *refusals) keyed(key string, do func() error) func() error {
+// keyed does something while the other LAC has another key, for a version of IKE.
+func (r *refusals) keyed(key string, version int, do func() error) func() error {
 	return func() error {
-		if err := r.configure(key); err != nil {
+		if err := r.configure(key, version); err != nil {
 			return err
 		}
 		err := do()
-		return errors.Join(err, r.configure("another key"))
+		return errors.Join(err, r.configure("another key", 2))
 	}
+}
+
+// roadID is an identity that the key of the voluntary clients is good for.
+const roadID = "172.16.9.9"
+
+// borrowed has somebody at the first LAC's address come in with the voluntary clients' key. charon lets it in, by the connection
+// for the address; lnsd must end that, and take nothing that comes through it.
+func (r *refusals) borrowed() error {
+	_ = r.x.swan.initiate("borrowed") // that it is there for a moment is all that it may be
+	defer r.x.swan.drop("borrowed")
+	if err := r.silent("direct", directAddr+":1702", sccrq()); err != nil {
+		return err
+	}
+	return until(20*time.Second, func() error {
+		for _, c := range []*charon{r.charon, r.x.swan} {
+			if text, err := c.swan(10*time.Second, "--list-sas"); err != nil || strings.Contains(text, roadID) {
+				return fmt.Errorf("%w: the SA is there still: %v: %s", errNot, err, text)
+			}
+		}
+		return nil
+	})
 }

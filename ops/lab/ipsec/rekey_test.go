@@ -25,7 +25,7 @@ func (l *lab) rekeying(t *testing.T, x *lac) {
 	t.Run("at once", func(t *testing.T) {
 		for _, k := range []rekeyed{
 			{x, directAddr, d, conn{version: 1, psk: sharedKey}},
-			{other, otherAddr, d, conn{version: 2, psk: "another key", id: "other@lacs.example.net"}},
+			{other, otherAddr, d, conn{version: 2, psk: "another key", id: "other@north.example.net"}},
 		} {
 			k.c.name, k.c.child = "rekey", "rekey_time = 20s\n      life_time = 10m\n      rand_time = 0s"
 			t.Run(fmt.Sprintf("IKEv%d", k.c.version), func(t *testing.T) {
