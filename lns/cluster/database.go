@@ -13,7 +13,7 @@ var ErrSuperseded = errors.New("superseded")
 
 func (r *Runner) renew(seen uint64) {
 	draining, secret := r.m.Draining(), r.secret
-	r.call(func(ctx context.Context) func() {
+	r.call(storeTime, func(ctx context.Context) func() {
 		var err error
 		if secret == nil {
 			secret, err = r.cfg.Store.Secret(ctx)
@@ -61,8 +61,10 @@ func (r *Runner) database(err error) {
 	r.failing = ""
 }
 
+// claim makes a claim. It may take longer than anything else that is asked of the database, since all that is on the address changes
+// hands, and this node's renewals wait for it: but not for so long that it would lose its own lease.
 func (r *Runner) claim(c cluster.Claim) {
-	r.call(func(ctx context.Context) func() {
+	r.call(max(storeTime, r.m.Lease()*3/4), func(ctx context.Context) func() {
 		result, err := r.cfg.Store.Claim(ctx, c)
 		return func() {
 			r.database(err)

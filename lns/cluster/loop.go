@@ -97,17 +97,17 @@ func (r *Runner) carryOut() {
 		r.claim(c)
 	}
 	for _, e := range fx.Expel {
-		r.call(func(ctx context.Context) func() {
+		r.call(storeTime, func(ctx context.Context) func() {
 			err := r.cfg.Store.Expel(ctx, e)
 			return func() { r.database(err) }
 		})
 	}
 }
 
-// call runs f in a goroutine of its own, and what it gives in the loop.
-func (r *Runner) call(f func(context.Context) func()) {
+// call runs f, which may take so long, in a goroutine of its own, and what it gives in the loop.
+func (r *Runner) call(most time.Duration, f func(context.Context) func()) {
 	r.spawn(func() {
-		ctx, cancel := context.WithTimeout(r.ctx, storeTime)
+		ctx, cancel := context.WithTimeout(r.ctx, most)
 		defer cancel()
 		r.post(f(ctx))
 	})

@@ -187,6 +187,18 @@ with taken as (
 	e as (insert into events (at, node, kind, local, detail) values (now(), $1, $4, $2, $5))
 update cluster set claims = claims + 1 where exists (select from taken)`
 
+// ownTime is how long that may take: with 200,000 sessions on an address it is longer than any other statement. The caller's ctx may be shorter.
+const ownTime = 30 * time.Second
+
+// own gives an address to a node, kind and detail being those of the event.
+func own(ctx context.Context, tx pgx.Tx, node string, local netip.AddrPort, kind, detail string, lingers time.Duration) error {
+	if _, err := tx.Exec(ctx, fmt.Sprint("set local statement_timeout = ", ownTime.Milliseconds())); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, ownSQL, escape(node), local.Addr(), int32(local.Port()), kind, detail, lingers)
+	return err
+}
+
 // Claim takes an address with its tunnels and sessions, and where it is taken
 // from another node, provided that this one has not renewed its lease since.
 // Won and Lost are certain; with Unknown the error says why it is not known,
@@ -202,9 +214,8 @@ func (s *Store) Claim(ctx context.Context, epoch uint64, c cluster.Claim) (clust
 		if c.From != "" {
 			detail = "from " + escape(c.From) + ", which is silent"
 		}
-		_, err = tx.Exec(ctx, ownSQL, escape(s.node), c.Local.Addr(), int32(c.Local.Port()), "address-claimed", detail, time.Duration(0))
 		result = cluster.Won
-		return err
+		return own(ctx, tx, s.node, c.Local, "address-claimed", detail, 0)
 	})
 	if err == nil {
 		return result, nil
@@ -264,8 +275,7 @@ func (s *Store) Transfer(ctx context.Context, a cluster.Address, to string, chan
 		if err := s.runAll(ctx, tx, statements, nil); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, ownSQL, escape(to), a.Local.Addr(), int32(a.Local.Port()), "address-moved", "from "+escape(s.node)+" by an operator", a.Lingers)
-		return err
+		return own(ctx, tx, to, a.Local, "address-moved", "from "+escape(s.node)+" by an operator", a.Lingers)
 	})
 	return err
 }

@@ -42,16 +42,22 @@ func upsertTunnels(ctx context.Context, tx pgx.Tx, node string, rows []row) erro
 	return err
 }
 
+// deleteTunnelsSQL is like deleteSessionsSQL.
+const deleteTunnelsSQL = `
+delete from tunnels t using unnest($2::inet[], $3::int[], $4::int[]) as x(a, b, c)
+where t.local_address = x.a and t.local_port = x.b and t.tunnel_id = x.c and t.node || '' = $1`
+
 func deleteTunnels(ctx context.Context, tx pgx.Tx, node string, rows []row) error {
+	_, err := tx.Exec(ctx, deleteTunnelsSQL, deleteTunnelsArgs(node, rows)...)
+	return err
+}
+
+func deleteTunnelsArgs(node string, rows []row) []any {
 	var keys tunnelKeys
 	for _, r := range rows {
 		keys.add(r.change.Tunnel.Key)
 	}
-	_, err := tx.Exec(ctx, `
-delete from tunnels t using unnest($2::inet[], $3::int[], $4::int[]) as x(a, b, c)
-where t.local_address = x.a and t.local_port = x.b and t.tunnel_id = x.c and t.node = $1`,
-		escape(node), keys.address, keys.port, keys.id)
-	return err
+	return []any{escape(node), keys.address, keys.port, keys.id}
 }
 
 func upsertEntries(ctx context.Context, tx pgx.Tx, node string, rows []row) error {

@@ -140,6 +140,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	// Every join of Apply is of a batch with a table's primary key. Without
 	// fresh statistics PostgreSQL reads the whole table for that instead.
 	begin := fmt.Sprintf("begin; set local enable_hashjoin = off; set local enable_mergejoin = off;"+
+		" set local enable_seqscan = off; set local enable_material = off;"+
 		" set local statement_timeout = %d; set local idle_in_transaction_session_timeout = %d",
 		timeout.Milliseconds(), max(1, silence.Milliseconds())) // 0 would be for ever
 	return &Store{pool: pool, node: cfg.Node, fenced: cfg.Fenced, begin: begin}, nil

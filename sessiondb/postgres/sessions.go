@@ -40,13 +40,16 @@ func upsertSessions(ctx context.Context, tx pgx.Tx, node string, rows []row) err
 const historyColumns = `node, acct_session_id, local_address, local_port, tunnel_id, session_id, user_name, profile,
 	lac_address, lac_port, calling_station, called_station, call_serial, address, routes, started_at`
 
+// deleteSessionsSQL looks each session up by its key. That the node is compared as an expression keeps the planner from reading all of the
+// node's for every batch, by the index on it, and comparing each with each, as it does while the tables' statistics are
+// younger than their rows. (What countSQL does would miss a session that another transaction has just changed.)
 const deleteSessionsSQL = `
 with gone as (
 	delete from sessions s
 	using unnest($2::inet[], $3::int[], $4::int[], $5::int[], $6::bool[], $7::text[],
 		$8::timestamptz[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
 		as x(a, b, c, d, keep, unless, ended, why, in_o, out_o, in_p, out_p)
-	where s.local_address = x.a and s.local_port = x.b and s.tunnel_id = x.c and s.session_id = x.d and s.node = $1
+	where s.local_address = x.a and s.local_port = x.b and s.tunnel_id = x.c and s.session_id = x.d and s.node || '' = $1
 	returning s.*, x.*)
 insert into session_history (` + historyColumns + `, ended_at, cause, in_octets, out_octets, in_packets, out_packets)
 select ` + historyColumns + `, coalesce(ended, now()), why,
@@ -56,6 +59,11 @@ on conflict do nothing`
 
 // deleteSessions moves the node's sessions to the history.
 func deleteSessions(ctx context.Context, tx pgx.Tx, node string, rows []row) error {
+	_, err := tx.Exec(ctx, deleteSessionsSQL, deleteSessionsArgs(node, rows)...)
+	return err
+}
+
+func deleteSessionsArgs(node string, rows []row) []any {
 	var (
 		keys   tunnelKeys
 		ids    []int32
@@ -70,9 +78,8 @@ func deleteSessions(ctx context.Context, tx pgx.Tx, node string, rows []row) err
 		unless = append(unless, optional(escape(r.unless)))
 		e.add(r.end)
 	}
-	_, err := tx.Exec(ctx, deleteSessionsSQL, escape(node), keys.address, keys.port, keys.id, ids, keep, unless,
-		e.at, e.cause, e.inOctets, e.outOctets, e.inPackets, e.outPackets)
-	return err
+	return []any{escape(node), keys.address, keys.port, keys.id, ids, keep, unless,
+		e.at, e.cause, e.inOctets, e.outOctets, e.inPackets, e.outPackets}
 }
 
 func optional(s string) *string {
