@@ -64,6 +64,11 @@ type Sessions struct {
 	Withheld *Withheld
 	Log      *slog.Logger
 
+	// keeping guards kept: addresses of subscribers that the journal had when this process started, by the service address that
+	// they are on, as long as that is neither alive here nor forgotten. nil before the journal was looked at.
+	keeping sync.Mutex
+	kept    map[netip.AddrPort][]netip.Addr
+
 	// reviving is held for reading while this node's own sessions come to life, with the counters that it has left in its plane.
 	reviving sync.RWMutex
 }
@@ -73,12 +78,8 @@ func (h *Sessions) Take(ctx context.Context, local netip.AddrPort, own bool) err
 	h.Withheld.wait(ctx)
 	var done Recovered
 	var err error
+	h.keepOthers(ctx, local, own)
 	if own {
-		for s, err := range h.Journal.Sessions(ctx) {
-			if err == nil && s.Key.Tunnel.Local == local {
-				h.Withheld.release(s.Address)
-			}
-		}
 		done, err = h.recoverKept(ctx, local)
 	} else {
 		h.settle()
@@ -91,6 +92,43 @@ func (h *Sessions) Take(ctx context.Context, local netip.AddrPort, own bool) err
 	h.Log.Info("cluster: what is on an address lives here now", "address", local, "from_journal", own, "tunnels", done.Tunnels,
 		"sessions", done.Sessions, "cleared", done.Cleared, "closed", done.Closed, "dropped_tunnels", done.Dropped, "took", done.Took.Round(time.Millisecond))
 	return nil
+}
+
+// keepOthers lets the sessions on an address that comes to life have their addresses, and withholds those of sessions that the
+// journal has on other service addresses: these come to life a moment later, and a call that comes here before that must not be
+// given what is one of theirs.
+func (h *Sessions) keepOthers(ctx context.Context, local netip.AddrPort, own bool) {
+	h.keeping.Lock()
+	defer h.keeping.Unlock()
+	first := h.kept == nil
+	if first {
+		h.kept = map[netip.AddrPort][]netip.Addr{}
+	}
+	if first || own {
+		for s, err := range h.Journal.Sessions(ctx) {
+			at := s.Key.Tunnel.Local
+			switch {
+			case err != nil: // whoever reads it for good says so
+			case at != local && first:
+				h.Withheld.keep(s.Address)
+				h.kept[at] = append(h.kept[at], s.Address)
+			case at == local && own:
+				h.Withheld.release(s.Address)
+			}
+		}
+	}
+	for _, a := range h.kept[local] {
+		h.Withheld.release(a)
+	}
+	delete(h.kept, local)
+}
+
+// forgetKept leaves addresses of subscribers on an address that is another node's to what the database says of them.
+func (h *Sessions) forgetKept(local netip.AddrPort) {
+	h.keeping.Lock()
+	defer h.keeping.Unlock()
+	h.Withheld.elsewhere(h.kept[local])
+	delete(h.kept, local)
 }
 
 // recoverKept brings to life what this node has kept itself.
@@ -216,5 +254,6 @@ func (h *Sessions) Forget(local netip.AddrPort) error {
 		return err
 	}
 	h.withhold(last)
+	h.forgetKept(local)
 	return h.Server.ForgetKept(context.Background(), local)
 }

@@ -25,7 +25,8 @@ type Withheld struct {
 	once  sync.Once
 
 	mu sync.Mutex
-	// since is from when on; what the database said before is too old to release it.
+	// since is from when on; what the database said before is too old to release it. Zero is that of those
+	// whose sessions come to life here, whatever the database says.
 	since map[netip.Addr]time.Time
 }
 
@@ -52,14 +53,30 @@ func (w *Withheld) wait(ctx context.Context) {
 	}
 }
 
-func (w *Withheld) take(a netip.Addr) {
+func (w *Withheld) take(a netip.Addr) { w.takeFrom(a, w.now()) }
+
+// keep withholds the address of a session that comes to life here soon.
+func (w *Withheld) keep(a netip.Addr) { w.takeFrom(a, time.Time{}) }
+
+func (w *Withheld) takeFrom(a netip.Addr, since time.Time) {
 	if !a.IsValid() {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.pools().Reserve(a, withheldUser, WithheldOwner) == nil {
-		w.since[a] = w.now()
+		w.since[a] = since
+	}
+}
+
+// elsewhere says that sessions do not come to life here whose addresses were kept.
+func (w *Withheld) elsewhere(list []netip.Addr) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range list {
+		if since, ok := w.since[a]; ok && since.IsZero() {
+			w.since[a] = w.now()
+		}
 	}
 }
 
@@ -88,7 +105,7 @@ func (w *Withheld) Set(list []netip.Addr) {
 	w.mu.Lock()
 	var gone []netip.Addr
 	for a, since := range w.since {
-		if !elsewhere[a] && w.now().Sub(since) > withheldFor {
+		if !elsewhere[a] && !since.IsZero() && w.now().Sub(since) > withheldFor {
 			gone = append(gone, a)
 		}
 	}
