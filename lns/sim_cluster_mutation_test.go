@@ -97,6 +97,8 @@ var clusterMutations = []mutation{
 		"if !adopt && !sh.srv.cfg.Elsewhere {", "if !adopt {", nil},
 	{"addresses of a node's pools that are in use elsewhere are given again", "lns/cluster/withheld.go",
 		"if w.pools().Reserve(a, withheldUser, WithheldOwner) == nil {", "if len(withheldUser) == 0 {", nil},
+	{"addresses of sessions that have still to come to life after a start are given away", "lns/cluster/host.go",
+		"h.Withheld.keep(s.Address)\n", "", nil},
 	{"nobody takes an address over", "sessiondb/cluster/claim.go",
 		"m.claiming[a.Local] = pendingClaim{from: a.Owner}", "if a.Owner != \"\" {\n\t\t\tcontinue\n\t\t}\n\t\tm.claiming[a.Local] = pendingClaim{from: a.Owner}", nil},
 }

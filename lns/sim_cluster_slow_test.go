@@ -61,14 +61,22 @@ var (
 	errRefused  = errors.New("simulated: connection refused")
 )
 
-// clientTime is how long a client waits for the database.
+// clientTime is how long a client waits for the database, but for claims.
 const clientTime = 4 * time.Second
+
+// patience is how long a node waits for an answer, as lns/cluster does.
+func (s simConn) patience(kind requestKind) time.Duration {
+	if kind == asksClaim {
+		return max(clientTime, s.h.config.Lease*3/4)
+	}
+	return clientTime
+}
 
 // transact has f done in the database, for a coroutine of the node. With an
 // error, f may have been done, and may be yet; certainly not with errRefused.
 func (s simConn) transact(kind requestKind, of string, f func() error) error {
 	c, w := s.d.c, s.d.c.w
-	end := w.now + clientTime
+	end := w.now + s.patience(kind)
 	if s.d.away {
 		w.sleep(w.upTo(10 * time.Millisecond))
 		return errRefused
