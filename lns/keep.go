@@ -58,16 +58,18 @@ func (sh *shard) keepTunnels() {
 type keptNumbers struct{ ns, nr, una uint16 }
 
 func (sh *shard) tunnelRecord(t *tunnel) *sessiondb.Tunnel {
-	f, held := t.facts, int64(0)
+	f, held, clock := t.facts, int64(0), keptClock{}
 	if since, is := sh.heldSince(dataplane.Key{Listener: f.listener, Tunnel: f.id}); is {
 		held = sh.srv.clock.Wall().Add(since - sh.now).UnixNano()
+		clock = keptClock{boot: sh.srv.boot, at: sh.now, held: since}
 	}
 	s, _ := t.t.Save()
 	at := f.peer.Load()
 	return &sessiondb.Tunnel{
 		Key: f.key(), Node: sh.srv.cfg.Node, Peer: at.AddrPort, PeerID: f.peerID, PeerName: f.peerName,
 		Profile: f.profile.Name, PeerWindow: s.PeerWindow, Ns: s.Ns, Nr: s.Nr, Since: t.since,
-		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down, fresh: t.calls.ids.fresh, held: held}.append(nil),
+		State: keptTunnel{una: s.Una, vendor: s.PeerVendor, sa: at.sa, failover: s.Failover, behind: s.Behind, last: t.down, fresh: t.calls.ids.fresh,
+			held: held, clock: clock}.append(nil),
 	}
 }
 

@@ -223,6 +223,9 @@ const (
 	tagLast
 	tagFresh
 	tagTunnelHeld
+	tagTunnelBoot
+	tagTunnelAt
+	tagTunnelHeldAt
 )
 
 // The bits of tagFailover.
@@ -244,8 +247,10 @@ type keptTunnel struct {
 	behind, last bool
 	// fresh is the lowest session id that was never given; 0 where a version did not keep it.
 	fresh uint16
-	// held is since when the tunnel is held, by the wall clock, in ns; 0 when it is not.
-	held int64
+	// held is since when the tunnel is held, by the wall clock, in ns; 0 when it is not. clock says the same of a clock that does
+	// not jump, and nothing else; its held is 0 where a version before has kept the tunnel.
+	held  int64
+	clock keptClock
 }
 
 func (t keptTunnel) append(b []byte) []byte {
@@ -263,6 +268,9 @@ func (t keptTunnel) append(b []byte) []byte {
 	}
 	b = appendFlag(appendFlag(b, tagBehind, t.behind), tagLast, t.last)
 	b = appendNumber(appendNumber(b, tagFresh, uint64(t.fresh)), tagTunnelHeld, uint64(t.held))
+	if c := &t.clock; c.held != 0 {
+		b = appendTime(appendTime(appendNumber(b, tagTunnelBoot, c.boot), tagTunnelAt, c.at), tagTunnelHeldAt, c.held)
+	}
 	if t.sa == nil {
 		return b
 	}
@@ -292,6 +300,12 @@ func parseKeptTunnel(b []byte) (t keptTunnel, err error) {
 			t.fresh = uint16(f.number(math.MaxUint16))
 		case tagTunnelHeld:
 			t.held = int64(f.number(math.MaxInt64))
+		case tagTunnelBoot:
+			t.clock.boot = f.number(math.MaxUint64)
+		case tagTunnelAt:
+			t.clock.at = f.time()
+		case tagTunnelHeldAt:
+			t.clock.held = f.time()
 		case tagSA:
 			t.sa = new(SA)
 			if json.Unmarshal(f.octets(), t.sa) != nil {

@@ -48,9 +48,11 @@ func TestKeptRecords(t *testing.T) {
 	session, tunnel := fullKept(), fullTunnel()
 	heldSession, heldTunnel := session, tunnel
 	heldSession.clock.held, heldTunnel.held, heldTunnel.fresh, heldTunnel.last = 59*time.Minute, 1_800_000_000_000_000_000, 70, true
+	clockTunnel := heldTunnel
+	clockTunnel.clock = keptClock{boot: 1 << 63, at: time.Hour, held: 59 * time.Minute}
 	if *updateKept {
 		for name, b := range map[string][]byte{"session-v2": session.append(nil), "tunnel-v1": tunnel.append(nil), "session-v1": session.usage,
-			"session-v2-held": heldSession.append(nil), "tunnel-v1-held": heldTunnel.append(nil)} {
+			"session-v2-held": heldSession.append(nil), "tunnel-v1-held": heldTunnel.append(nil), "tunnel-v1-held-clock": clockTunnel.append(nil)} {
 			if err := os.WriteFile(filepath.Join("testdata", "kept", name+".hex"), []byte(hex.EncodeToString(b)+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
@@ -78,6 +80,9 @@ func TestKeptRecords(t *testing.T) {
 	}
 	if got, err := parseKeptTunnel(read("tunnel-v1-held")); err != nil || !reflect.DeepEqual(got, heldTunnel) {
 		t.Errorf("tunnel-v1-held: %+v, %v; want %+v", got, err, heldTunnel)
+	}
+	if got, err := parseKeptTunnel(read("tunnel-v1-held-clock")); err != nil || !reflect.DeepEqual(got, clockTunnel) {
+		t.Errorf("tunnel-v1-held-clock: %+v, %v; want %+v", got, err, clockTunnel)
 	}
 	if got, err := parseKeptTunnel(read("tunnel-v1")); err != nil || !reflect.DeepEqual(got, tunnel) {
 		t.Errorf("tunnel-v1: %+v, %v; want %+v", got, err, tunnel)

@@ -91,14 +91,22 @@ func (r *reviver) readTunnel(rec *sessiondb.Tunnel) error {
 			PeerID: rec.PeerID, PeerWindow: rec.PeerWindow, Ns: rec.Ns, Una: kept.una, Nr: rec.Nr,
 			PeerName: rec.PeerName, PeerVendor: kept.vendor, Failover: kept.failover, Behind: r.adopt || kept.behind,
 		},
-		drifted: r.adopt && !kept.last || kept.behind,
-		// The wall clock may have jumped, and then it is held for nothing or not at all.
-		heldFrom: r.now - r.wall.Sub(time.Unix(0, max(rec.Since.UnixNano(), kept.held))),
+		drifted:  r.adopt && !kept.last || kept.behind,
+		heldFrom: r.tunnelHeld(rec, &kept),
 	}
 	r.tunnels[rec.Key] = v
 	r.byShard[f.shard] = append(r.byShard[f.shard], v)
 	r.done.Tunnels++
 	return nil
+}
+
+// tunnelHeld says since when a tunnel was held. Where its record does not tell it of a clock that does not jump, the wall clock's word
+// is taken: after a jump of that one back, tunnels that began since are held for nothing, for ConfirmWait at most.
+func (r *reviver) tunnelHeld(rec *sessiondb.Tunnel, kept *keptTunnel) time.Duration {
+	if c := &kept.clock; c.held != 0 {
+		return c.held + c.shift(r.now, r.srv.boot, time.Unix(0, kept.held).Add(c.at-c.held), r.wall)
+	}
+	return r.now - max(r.wall.Sub(time.Unix(0, max(rec.Since.UnixNano(), kept.held))), 0)
 }
 
 // readCall notes that the LAC holds a call, or has the record of one without a tunnel dropped.
