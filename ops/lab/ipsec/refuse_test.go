@@ -25,7 +25,7 @@ func TestRefused(t *testing.T) {
 	x, err := l.startLAC("direct", 1701)
 	must(t, err)
 	must(t, x.swan.configure(
-		conn{name: "good", version: 2, psk: sharedKey},
+		conn{name: "good", version: 2, psk: sharedKey, id: directAddr, own: true},
 		conn{name: "expired", version: 2, who: l.pki.issue(t, "lac5.example.net", -time.Hour), id: "lac5.example.net"},
 		conn{name: "revoked", version: 2, who: gone, id: "lac7.example.net"},
 		conn{name: "asked", version: 2, who: asked, id: "lac8.example.net"},
