@@ -163,21 +163,14 @@ func (r *keyring) warnings() (list []string) {
 	return list
 }
 
-// mixed names the profiles whose keys charon may take for a LAC of a profile that calls by IKEv1 from one of its prefixes.
+// mixed names the profiles whose keys charon may take for a LAC of a profile that calls by IKEv1.
 func (r *keyring) mixed(k *ringKey) []string {
 	if k.profile.IPsec.Version == 2 {
 		return nil
 	}
 	others := map[string]bool{}
-	for _, x := range k.profile.Prefixes {
-		at := x.Addr()
-		for _, s := range k.spans { // where no longer prefix of others is
-			if s.meets(spanOf(x)) && at.Less(s.lo) {
-				at = s.lo
-				break
-			}
-		}
-		for _, q := range r.candidates(at, netip.Addr{}) {
+	for _, a := range r.samples(k) {
+		for _, q := range r.candidates(a, netip.Addr{}) {
 			if q.rivals(k) {
 				others[q.profile.Name] = true
 			}
@@ -188,5 +181,35 @@ func (r *keyring) mixed(k *ringKey) []string {
 		list = append(list, name)
 	}
 	sort.Strings(list)
+	return list
+}
+
+// samples are addresses that a profile's LACs may call from: one in each prefix, where no longer one of others is; and where it
+// has none, one that is in nobody's.
+func (r *keyring) samples(k *ringKey) (list []netip.Addr) {
+	for _, x := range k.profile.Prefixes {
+		at := x.Addr()
+		for _, s := range k.spans {
+			if s.meets(spanOf(x)) {
+				at = s.lo
+				break
+			}
+		}
+		list = append(list, at)
+	}
+	if len(k.profile.Prefixes) > 0 {
+		return list
+	}
+	var all []span
+	for _, p := range r.used {
+		for _, x := range p.Prefixes {
+			all = append(all, spanOf(x))
+		}
+	}
+	for _, s := range everywhere {
+		if left := s.less(all); len(left) > 0 {
+			list = append(list, left[len(left)-1].hi)
+		}
+	}
 	return list
 }

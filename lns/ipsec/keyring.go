@@ -45,7 +45,7 @@ type tie struct {
 
 // newKeyring makes the keyring of profiles, which must stay as they are. own are this node's addresses.
 func newKeyring(cfg *Config, profiles []lns.LACProfile, own []netip.Addr) *keyring {
-	r := &keyring{cfg: cfg, own: own, index: map[string]int{}}
+	r := &keyring{cfg: cfg, own: slices.Clone(own), index: map[string]int{}}
 	secrets := map[string]bool{}
 	for i := range profiles {
 		p := &profiles[i]
@@ -55,6 +55,9 @@ func newKeyring(cfg *Config, profiles []lns.LACProfile, own []netip.Addr) *keyri
 		r.used = append(r.used, p)
 		if p.IPsec.Auth != "psk" {
 			continue
+		}
+		if id := parseIdentity(p.IPsec.LocalID); id.kind == idAddrs {
+			r.own = append(r.own, id.span.lo) // as LACs know us beyond a NAT
 		}
 		secrets[p.IPsec.PSK] = true
 		r.index[p.Name] = len(r.keys)

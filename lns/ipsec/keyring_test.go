@@ -54,6 +54,7 @@ func TestOwners(t *testing.T) {
 		"prefixes with another's inside": {[]lns.LACProfile{keyed("a", "10.1.0.0/24"), keyed("b", "10.1.0.128/25"), keyed("c", "10.1.0.5/32")},
 			"10.1.0.0-10.1.0.4 10.1.0.6-10.1.0.127"},
 		"our own address among them": {[]lns.LACProfile{keyed("a", "192.0.2.8/30"), keyed("b", "")}, "192.0.2.8 192.0.2.10/31"},
+		"our name beyond a NAT":      {[]lns.LACProfile{keyed("a", "192.0.2.16/30", calledBy("192.0.2.17")), keyed("b", "")}, "192.0.2.16 192.0.2.18/31"},
 		"identities":                 {[]lns.LACProfile{keyed("a", "10.1.0.1/32|lac.example.net", version(2)), keyed("b", "")}, "lac.example.net"},
 		"identities, and the address for IKEv1": {[]lns.LACProfile{keyed("a", "10.1.0.1/32|*.example.net 172.16.0.1"), keyed("b", "")},
 			"*.example.net 172.16.0.1 10.1.0.1"},
@@ -139,6 +140,8 @@ func TestKeyWarnings(t *testing.T) {
 		"within another's":      {testListen, []lns.LACProfile{keyed("a", "10.1.0.0/16"), keyed("b", "10.1.0.0/24")}, ""},
 		"names from any source": {testListen, []lns.LACProfile{keyed("a", "10.1.0.0/16"), keyed("b", "|b.example.net")}, "a (that of b)"},
 		"so, called at two":     {two, []lns.LACProfile{keyed("a", "10.1.0.0/16"), keyed("b", "|b.example.net")}, ""},
+		"names, and names":      {testListen, []lns.LACProfile{keyed("a", "|a.example.net"), keyed("b", "|b.example.net")}, "a (that of b); b (that of a)"},
+		"so, and anybody":       {testListen, []lns.LACProfile{keyed("a", ""), keyed("b", "|b.example.net")}, "a (that of b)"},
 		"a LAC of one address":  {testListen, []lns.LACProfile{keyed("a", "10.1.0.1/32"), keyed("b", "|b.example.net")}, ""},
 	} {
 		got := strings.Join(newKeyring(&c.cfg, c.list, c.cfg.named()).warnings(), "\n")
@@ -238,5 +241,25 @@ func TestManyKeys(t *testing.T) {
 	}
 	if c := r.conflicts(); len(c) > 0 {
 		t.Error(c[0].Err)
+	}
+}
+
+// TestOwnersChange: another profile's coming changes to whom a key is given, and ends no SA for it; a new key does.
+func TestOwnersChange(t *testing.T) {
+	one := []lns.LACProfile{keyed("a", "")}
+	two := append(slices.Clone(one), keyed("b", "10.1.0.0/16"))
+	want := func(list []lns.LACProfile) *wanted {
+		return testListen.want(&list[0], newKeyring(&testListen, list, testListen.named()))
+	}
+	before, after := want(one), want(two)
+	if slices.Equal(before.shared.GetList("owners"), after.shared.GetList("owners")) {
+		t.Errorf("its owners stay %v", after.shared.GetList("owners"))
+	}
+	if before.access != after.access {
+		t.Error("its SAs would end")
+	}
+	two[0].IPsec.PSK = "a new one for a profile"
+	if want(two).access == after.access {
+		t.Error("a new key would let SAs made with the old one be")
 	}
 }
