@@ -12,7 +12,7 @@ import (
 
 // setupLimit is how long a call may take from SCCRQ to address: less than it takes either end to repeat what got lost, or what
 // nobody answered. What it does take is in the table, for the machine that it ran on: a quarter of a second on an idle one.
-// lateSetups of all may take longer: a guest in user mode can be late to see a packet until the next one comes.
+// lateSetups of all may take longer: a guest in user mode has one processor, and shares it on a machine that is busy.
 const (
 	setupLimit = 2500 * time.Millisecond
 	lateSetups = 2
