@@ -2,6 +2,7 @@ package ops
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,6 +124,8 @@ func TestChangeLAC(t *testing.T) {
 	wantStatus(t, change(&culvertv1.LAC{Name: "north", Mru: proto.Uint32(9)}, "mru"), codes.InvalidArgument, "lac.mru")
 	wantStatus(t, change(&culvertv1.LAC{Name: "west"}, "mru"), codes.NotFound, "west")
 	wantStatus(t, change(nil, "mru"), codes.InvalidArgument, "lac.name")
+	node.Fail(fmt.Errorf("%w: two keys for one", lns.ErrProfileConflict))
+	wantStatus(t, change(&culvertv1.LAC{Name: "north", MaxTunnels: 6}, "max_tunnels"), codes.FailedPrecondition, "two keys for one")
 }
 
 func TestRemoveLAC(t *testing.T) {

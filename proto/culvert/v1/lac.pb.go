@@ -660,7 +660,9 @@ type IPsecProfile struct {
 	Auth string `protobuf:"bytes,3,opt,name=auth,proto3" json:"auth,omitempty"`
 	// Local_id is the node's IKE identity; empty is its certificate's subject, or its address.
 	LocalId string `protobuf:"bytes,4,opt,name=local_id,json=localId,proto3" json:"local_id,omitempty"`
-	// Remote_ids are the identities that a LAC may have, such as "*.example.net"; none is any that the credentials prove.
+	// Remote_ids are the identities that a LAC may have, such as "*.example.net"; none is any that a certificate proves, and with a
+	// pre-shared key beside others' the LAC's address. "%any" gives the key to everybody. A profile whose LACs another one's key is good for
+	// as well is refused with FAILED_PRECONDITION.
 	RemoteIds []string `protobuf:"bytes,5,rep,name=remote_ids,json=remoteIds,proto3" json:"remote_ids,omitempty"`
 	// Psk is the pre-shared key. Write-only: it is never returned.
 	Psk string `protobuf:"bytes,6,opt,name=psk,proto3" json:"psk,omitempty"`
