@@ -86,6 +86,29 @@ func TestRulesByPromtool(t *testing.T) {
 	promtool(t, nil, "test", "rules", "prometheus/culvert.test.yaml")
 }
 
+// TestEveryAlertIsTested: culvert.test.yaml has each alert of the rules when it fires, and when it does not.
+func TestEveryAlertIsTested(t *testing.T) {
+	rules, err := os.ReadFile("prometheus/culvert.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile("prometheus/culvert.test.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(string(rules), -1)
+	if len(alerts) < 20 {
+		t.Errorf("only %d alerts found; is the expression right?", len(alerts))
+	}
+	for _, a := range alerts {
+		for what, pattern := range map[string]string{"fires": `\s+exp_alerts:\s+- exp_labels`, "does not fire": `, exp_alerts: \[\]`} {
+			if !regexp.MustCompile(`alertname: ` + a[1] + pattern).Match(tests) {
+				t.Errorf("no test has %s when it %s", a[1], what)
+			}
+		}
+	}
+}
+
 // dashboard is what is checked of Grafana's file.
 type dashboard struct {
 	Panels []struct {

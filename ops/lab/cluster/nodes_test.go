@@ -1,10 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"culvert/ops/lab/proc"
 	"culvert/sessiondb/postgres/pgtest"
@@ -12,7 +16,7 @@ import (
 
 // TestNodes breaks node a in every way, one after the other under the same sessions. Who answers for its address
 // afterwards is in the table; in no case do both, which the packets show, and in no
-// case is a session lost. What has moved is moved back before the next.
+// case is a session lost. What has moved is moved back before the next. FREEZE=60s has it frozen for so long.
 func TestNodes(t *testing.T) {
 	l := newLab(t, pgtest.Start(t), "")
 	l.dial()
@@ -45,10 +49,18 @@ func TestNodes(t *testing.T) {
 			a.start() // and back, too late
 		}, true},
 		{"frozen", func(l *lab, a, _ *node) {
+			began := time.Now()
 			a.signal(syscall.SIGSTOP)
 			l.silence()
-			time.Sleep(2 * lease)
+			time.Sleep(max(2*lease, time.Until(began.Add(frozen()))))
 			a.signal(syscall.SIGCONT)
+			took := time.Since(began)
+			l.member(a)
+			time.Sleep(2 * lease) // it may want to answer what has waited for it
+			n := l.watch.both(l.service[0], "a", "b", began)
+			if l.t.Logf("frozen for %v; a has sent %d packets after b's first", took.Round(time.Second), n); n > 0 {
+				l.t.Error("both have answered")
+			}
 		}, true},
 		{"cut off from both", func(l *lab, a, _ *node) {
 			a.cut("db", "mgm")
@@ -100,6 +112,41 @@ func TestNodes(t *testing.T) {
 	}
 	l.same(before, "a", "b")
 	l.hangUp()
+}
+
+// frozen is how long a node is frozen at least: FREEZE, such as 60s; a little longer than a takeover where it says nothing.
+func frozen() time.Duration {
+	d, _ := time.ParseDuration(os.Getenv("FREEZE"))
+	return d
+}
+
+// member waits until a node that was away is one of the cluster's again, with a lease, and has nothing of what it had.
+func (l *lab) member(n *node) {
+	l.t.Helper()
+	began := time.Now()
+	must(l.t, proc.Await(patience, 50*time.Millisecond, n.d, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), answerTime)
+		defer cancel()
+		c, err := pgx.Connect(ctx, l.dbURL)
+		if err != nil {
+			return err
+		}
+		defer c.Close(ctx)
+		var ok bool
+		err = c.QueryRow(ctx, `select member and clock_timestamp() - renewed_at < lease and renewed_at > $2
+			and not exists (select from service_addresses where owner = name) from cluster_nodes where name = $1`, n.name, began).Scan(&ok)
+		if err == nil && !ok {
+			err = fmt.Errorf("%s is no member of the cluster, or has no lease, or owns an address", n.name)
+		}
+		return err
+	}))
+	must(l.t, proc.Await(patience, 50*time.Millisecond, n.d, func() error {
+		if s, t := n.memory("session"), n.memory("tunnel"); len(s)+len(t)+len(n.serving()) > 0 {
+			return fmt.Errorf("%s has %d sessions and %d tunnels, and serves %v", n.name, len(s), len(t), n.serving())
+		}
+		return nil
+	}))
+	l.t.Logf("%s is a member with a lease again, and has nothing, %v after it woke", n.name, time.Since(began).Round(time.Millisecond))
 }
 
 // speaks waits until these nodes have sent from the service addresses.
