@@ -11,8 +11,8 @@
 #   in the end accounting: a Start and a Stop for each session, none twice, and the octets.
 #
 # Two nodes, PostgreSQL, RADIUS and 10,000 subscribers share the machine: it wants two cores for itself,
-# and takes some 4 minutes then. On a machine that is busy with other things a move of 10,000 sessions may take
-# longer than a lease of 3 s, and then has a gap: LEASE=10 is lnsd's default. KILLS=0 FREEZES=0 CUTS=0 is for the moves alone. As root.
+# and takes some 4 minutes then. LEASE=1 is for moves that take longer than a lease, which must be as short a silence as others; 10 is
+# lnsd's default. KILLS=0 FREEZES=0 CUTS=0 is for the moves alone. As root.
 #
 #   LEASE=3 TUNNELS=100 EACH=100 KILLS=3 FREEZES=3 CUTS=3 MOVES=4 PPS=1  ops/lab/bench/takeover.sh
 set -uo pipefail

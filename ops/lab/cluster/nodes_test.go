@@ -56,7 +56,7 @@ func TestNodes(t *testing.T) {
 			a.signal(syscall.SIGCONT)
 			took := time.Since(began)
 			l.member(a)
-			time.Sleep(2 * lease) // it may want to answer what has waited for it
+			time.Sleep(lease) // it may want to answer what has waited for it
 			n := l.watch.both(l.service[0], "a", "b", began)
 			if l.t.Logf("frozen for %v; a has sent %d packets after b's first", took.Round(time.Second), n); n > 0 {
 				l.t.Error("both have answered")
