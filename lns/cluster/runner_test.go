@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -251,11 +252,16 @@ func (v *view) Add(netip.Addr, time.Duration, bool) error {
 
 func (v *view) Remove(netip.Addr) error { return nil }
 
+// loopback is an address of this process' own, so that tests that run beside it have other ports.
+func loopback() netip.Addr {
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, byte(1 + pid>>16&0x7f), byte(pid >> 8), byte(pid)})
+}
+
 // start starts a node with a lease of a second.
 func (w *world) start(t *testing.T, node string, prefer bool, kept *Kept) (*Runner, *dataplane.Fence) {
 	t.Helper()
-	port := uint16(39100 + len(node) + int(node[0]))
-	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	at := netip.AddrPortFrom(loopback(), uint16(39100+len(node)+int(node[0])))
 	v := &view{world: w, node: node, at: at.String(), kept: kept}
 	f := dataplane.NewFence(len(w.addresses))
 	v.fence = f
