@@ -9,12 +9,19 @@ import (
 
 // forced has a LAC come that neither asks for ESP in UDP nor is behind a NAT: its profile forces it, by which the LNS has
 // the LAC believe in a NAT. Middle boxes that let UDP pass and drop ESP are why operators want it.
-func (l *lab) forced(t *testing.T, x *lac, _ *charon) {
+func (l *lab) forced(t *testing.T, x *lac, _ *charon) { l.forcedBy(t, x, 2) }
+
+// forcedInOld has it come with IKEv1.
+func (l *lab) forcedInOld(t *testing.T, x *lac, _ *charon) { l.forcedBy(t, x, 1) }
+
+// forcedBy is either row.
+func (l *lab) forcedBy(t *testing.T, x *lac, version int) {
 	r := l.report.row(t)
 	l.from(t, x, forcedAddr)
-	c := conn{name: "forced", version: 2, psk: sharedKey, more: "local_addrs = " + forcedAddr}
+	c := conn{name: "forced", version: version, psk: sharedKey, more: "local_addrs = " + forcedAddr}
 	must(t, x.swan.configure(c))
-	must(t, l.captureForced())
+	files := fmt.Sprintf("forced%d-", version)
+	must(t, l.captureForced(files))
 	r.check("SA", func() error { return x.swan.initiate(c.name) })
 	defer x.swan.drop(c.name)
 	r.check("session", x.dial)
@@ -43,7 +50,7 @@ func (l *lab) forced(t *testing.T, x *lac, _ *charon) {
 	})
 	// Ten pings and their answers at least; and nothing else, from the first packet of the tunnel to the last.
 	r.check("ESP in UDP on the wire", func() error {
-		n, err := (&wire{l}).count("forced-udp")
+		n, err := (&wire{l}).count(files + "udp")
 		if err == nil && n < 20 {
 			err = fmt.Errorf("%d packets of ESP in UDP", n)
 		}
@@ -51,9 +58,9 @@ func (l *lab) forced(t *testing.T, x *lac, _ *charon) {
 	})
 	for _, kind := range []string{"bare", "clear"} {
 		r.check("nothing "+kind, func() error {
-			n, err := (&wire{l}).count("forced-" + kind)
+			n, err := (&wire{l}).count(files + kind)
 			if err == nil && n != 0 {
-				err = fmt.Errorf("%w: %d packets in wire-forced-%s.pcap", errNot, n, kind)
+				err = fmt.Errorf("%w: %d packets in wire-%s%s.pcap", errNot, n, files, kind)
 			}
 			return err
 		})
@@ -62,8 +69,8 @@ func (l *lab) forced(t *testing.T, x *lac, _ *charon) {
 
 // captureForced captures what the forced LAC sends and gets: ESP in UDP (not IKE, which begins with four octets of 0 there,
 // nor keepalives, which are shorter), ESP that is not, and clear L2TP.
-func (l *lab) captureForced() error {
-	_, err := l.sh("wan", 15*time.Second, `cd %s && for f in "udp:udp port 4500 and udp[8:4] != 0" "bare:ip proto 50" "clear:udp port 1701"; do setsid tcpdump -n -p -U -i lns0 -w wire-forced-${f%%%%:*}.pcap "${f#*:} and host %s" >tcpdump-forced-${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 300); do [ $(grep -l listening tcpdump-forced-*.log | wc -l) = 3 ] && exit 0; sleep 0.1; done; exit 1`, dir, forcedAddr)
+func (l *lab) captureForced(files string) error {
+	_, err := l.sh("wan", 15*time.Second, `cd %[1]s && for f in "udp:udp port 4500 and udp[8:4] != 0" "bare:ip proto 50" "clear:udp port 1701"; do setsid tcpdump -n -p -U -i lns0 -w wire-%[3]s${f%%%%:*}.pcap "${f#*:} and host %[2]s" >tcpdump-%[3]s${f%%%%:*}.log 2>&1 </dev/null & done; for i in $(seq 300); do [ $(grep -l listening tcpdump-%[3]s*.log | wc -l) = 3 ] && exit 0; sleep 0.1; done; exit 1`, dir, forcedAddr, files)
 	return err
 }
 
@@ -130,7 +137,7 @@ func (l *lab) never(t *testing.T, x *lac, _ *charon) {
 // from gives a LAC another address, which it calls the LNS from until the row ends.
 func (l *lab) from(t *testing.T, x *lac, address string) {
 	t.Helper()
-	_, err := l.sh(x.ns, 20*time.Second, "ip addr add %[1]s/32 dev lo && ip route add %[2]s/32 via 10.3.1.254 src %[1]s && ip netns exec wan ip route add %[1]s/32 via %[3]s", address, lnsAddr, directAddr)
+	_, err := l.sh(x.ns, 20*time.Second, "ip addr add %[1]s/32 dev lo && ip route add %[2]s/32 via 10.3.1.254 src %[1]s && ip netns exec wan ip route replace %[1]s/32 via %[3]s", address, lnsAddr, directAddr)
 	must(t, err)
 	t.Cleanup(func() {
 		_, err := l.sh(x.ns, 20*time.Second, "ip route del %s/32 && ip addr del %s/32 dev lo", lnsAddr, address)

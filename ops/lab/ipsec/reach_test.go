@@ -43,7 +43,7 @@ lacs:
   - name: forced
     prefixes: [10.3.4.1/32]
     hello: 10s
-    ipsec: {psk: "%[1]s", ike: ikev2, force_nat_t: true, dpd_delay: 10s}
+    ipsec: {psk: "%[1]s", force_nat_t: true, dpd_delay: 10s, dpd_timeout: 30s}
   - name: never
     prefixes: [10.3.4.2/32]
     hello: 10s
@@ -100,7 +100,7 @@ func TestReach(t *testing.T) {
 		name string
 		test func(*testing.T, *lac, *charon)
 	}{
-		{"ESP in UDP is forced", l.forced}, {"never uses IPsec", l.never},
+		{"ESP in UDP is forced", l.forced}, {"ESP in UDP is forced, IKEv1", l.forcedInOld}, {"never uses IPsec", l.never},
 		{"called by us, IKEv2", l.called}, {"called by us, IKEv1", l.calledInOld}, {"IPv6", l.overSix},
 		{"preferred, in clear and not", l.preferred},
 		{"revocation list that the certificate names", l.fetched}, {"LAC removed", l.removed},
