@@ -171,14 +171,41 @@ func (m *Manager) logLine(body vici.Section) {
 		}
 	}
 	msg := body.Get("msg")
-	if f := m.ikes.observe(time.Since(m.began), id, conn, msg); f != nil {
+	f := m.ikes.observe(time.Since(m.began), id, conn, msg)
+	switch {
+	case f == nil:
+	case f.Reason == lns.IKENoConfig && id != 0 && len(m.unsure) < maxTraces:
+		m.unsure = append(m.unsure, unsure{id, conn, time.Now().Add(settleTime)})
+	default:
 		m.mendKey(f, msg)
 		m.tellFailure(f)
 	}
 }
 
+// unsure is an attempt that no profile took, until the lines before that had time to come: two of charon's threads may
+// hand over two lines of its log in the other order.
+type unsure struct {
+	ike  uint32
+	conn string
+	due  time.Time
+}
+
+// settleUnsure tells of them.
+func (m *Manager) settleUnsure(now time.Time) {
+	m.unsure = slices.DeleteFunc(m.unsure, func(u unsure) bool {
+		if now.Before(u.due) {
+			return false
+		}
+		if t := m.ikes.traces[u.ike]; t != nil {
+			m.tellFailure(t.failure(lns.IKENoConfig, u.conn))
+		}
+		return true
+	})
+}
+
 // settle tells of the ends whose reasons are known, or had time to come.
 func (m *Manager) settle(now time.Time) {
+	m.settleUnsure(now)
 	m.settleChildless(now)
 	kept := m.gone[:0]
 	for _, d := range m.gone {

@@ -44,7 +44,7 @@ func (s *session) greet(ctx context.Context) error {
 // again, so no peer may come in before the SAs of the last one are gone.
 func (s *session) begin(ctx context.Context) error {
 	m := s.m
-	m.ikes, m.childless = ikeLog{}, nil
+	m.ikes, m.childless, m.unsure = ikeLog{}, nil, nil
 	clear(m.ours)
 	if !s.same {
 		m.tab.exhume()

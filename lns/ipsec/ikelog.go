@@ -63,10 +63,11 @@ func ends(cause lns.SACause) func(*ikeTrace, []string) {
 }
 
 // because notes a reason. The first one stays: after it, charon tries older certificates of
-// the same name that it remembers, and complains of those as well.
+// the same name that it remembers, and complains of those as well. Only that no profile takes it gives way to any other: charon says that
+// of each profile that it tries after the one which failed, and may say it before why that did.
 func because(why lns.IKEReason, detail string) func(*ikeTrace, []string) {
 	return func(t *ikeTrace, m []string) {
-		if t.why != "" {
+		if t.why != "" && (t.why != lns.IKENoConfig || why == lns.IKENoConfig) {
 			return
 		}
 		t.why, t.detail = why, detail

@@ -60,6 +60,7 @@ type Manager struct {
 	ikes      ikeLog
 	gone      []departed
 	childless []childless
+	unsure    []unsure
 	ours      map[uint32]ended // IKE SAs that we have ended, and why
 	lastMiss  time.Time
 	lastSync  time.Time
