@@ -83,14 +83,28 @@ func (m *Manager) learn(a netip.Addr) {
 	m.signal()
 }
 
-// mendKey makes a failure's words better where it was not the key that was wrong, but the identity.
+// mendKey makes a failure's words better where it was not the key that was wrong, but the identity. The line has it too: charon
+// may hand over the one that says it first only after this one.
 func (m *Manager) mendKey(f *lns.IKEFailure, line string) {
 	if f.Reason != lns.IKEAuthFailed || !strings.HasPrefix(line, "tried ") && !strings.HasPrefix(line, "no shared key found for '") {
 		return
 	}
+	if f.Identity == "" {
+		f.Identity = lacOf(line)
+	}
 	if mend := m.ring.mend(f.Profile, f.Identity); mend != "" {
 		f.Detail = mend
 	}
+}
+
+// lacOf is the LAC's identity in a line about the key of 'us' - 'it'; empty where it has none.
+func lacOf(line string) string {
+	_, rest, _ := strings.Cut(line, "' - '")
+	id, _, _ := strings.Cut(rest, "'")
+	if id == "%any" {
+		return ""
+	}
+	return id
 }
 
 // warnKeys says once what of the profiles' keys deserves an operator's attention, and gives what is wrong with profiles.
