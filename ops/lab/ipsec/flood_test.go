@@ -194,12 +194,23 @@ func (l *lab) floodOfOld(t *testing.T, x *lac, _ *charon) {
 // floodSize is how many messages a flood has.
 const floodSize = 2500
 
-// flooding starts a flood and wants charon to keep so many IKE SAs half open.
+// flooding starts a flood and wants charon to keep so many IKE SAs half open. Where it keeps none, it asks everybody for a
+// cookie still, for which one message of anybody since the flood before is enough: then there is another try, after a longer silence.
 func (l *lab) flooding(r *row, x *lac, version int, from string, least, limit int) {
 	r.check("a first message", func() error { return l.initMessage(x, version) })
-	r.check("flood", func() error { return l.flood("%s -count %d -every 20ms", from, floodSize) })
+	start := func() error { return l.flood("%s -count %d -every 20ms", from, floodSize) }
+	r.check("flood", start)
 	r.check("what is half open is bounded", func() error {
 		most, err := l.mostHalfOpen(halfOpenTimeout / 2)
+		if err == nil && most == 0 {
+			if err = l.endFlood(); err == nil {
+				time.Sleep(2 * cookieCalm)
+				err = start()
+			}
+			if err == nil {
+				most, err = l.mostHalfOpen(halfOpenTimeout / 2)
+			}
+		}
 		r.note = fmt.Sprintf("%d messages, at most %d half open", floodSize, most)
 		if err == nil && (most < least || most > limit) {
 			err = fmt.Errorf("%d IKE SAs were half open, want %d to %d", most, least, limit)
@@ -209,11 +220,11 @@ func (l *lab) flooding(r *row, x *lac, version int, from string, least, limit in
 }
 
 // stopFlood ends the flood.
-func (l *lab) stopFlood(r *row) {
-	r.check("flood stopped", func() error {
-		_, err := l.Run(10*time.Second, "kill $(cat "+dir+"/flood.pid)")
-		return err
-	})
+func (l *lab) stopFlood(r *row) { r.check("flood stopped", l.endFlood) }
+
+func (l *lab) endFlood() error {
+	_, err := l.Run(10*time.Second, "kill $(cat "+dir+"/flood.pid)")
+	return err
 }
 
 // calm waits until the LNS's charon has no IKE SA that is half open.
