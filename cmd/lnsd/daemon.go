@@ -179,6 +179,8 @@ func (d *daemon) startServer() error {
 		return err
 	}
 	d.server = s
+	// The plane is closed before the cluster's part, which shuts the fence: what the plane has read until then is still to pass.
+	d.onAbort(func() { d.closing("data plane", d.plane.Close()) })
 	d.onAbort(func() {
 		if !d.drop {
 			s.Suspend()

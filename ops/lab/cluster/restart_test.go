@@ -44,7 +44,11 @@ func TestRestart(t *testing.T) {
 		}))
 		l.owns("a", "b")
 		l.same(before, "a", "b")
-		time.Sleep(time.Second)
+		if sig == syscall.SIGKILL {
+			time.Sleep(time.Second)
+		} else if lost := l.lost(); lost > 0 {
+			t.Errorf("%d packets were lost by an upgrade", lost)
+		}
 	}
 	if turns, gap := l.watch.turns(l.service[0], began); turns != "a" {
 		t.Errorf("in turn, %q sent from %v", turns, l.service[0])
@@ -53,10 +57,18 @@ func TestRestart(t *testing.T) {
 	}
 	l.tables("a", "b")
 	r := l.hangUp()
-	if r.Lost > 0 {
-		t.Errorf("%d packets were lost", r.Lost)
+	if most := 2 * l.inHand(); r.Lost > most {
+		t.Errorf("%d packets were lost by two kills, want %d at most", r.Lost, most)
 	}
 	l.octets(r, 0)
+}
+
+// inHand is how many packets a process may have read and not yet sent when it is killed, which die with it: what comes in
+// the 100 ms for which a busy machine may have kept it from going on. What comes until the next one serves takes longer, and is kept.
+func (l *lab) inHand() int {
+	rate, err := strconv.ParseFloat(l.rate, 64)
+	must(l.t, err)
+	return int(rate * float64(l.sessions()) / 10)
 }
 
 // child is the process that a supervisor runs.

@@ -118,6 +118,21 @@ func (l *lab) ask() (c simCounters, err error) {
 	return c, errors.New("lacsim does not tell its counters")
 }
 
+// unanswered is how many packets have no answer, but for those that are on their way: hardly ever is
+// there one at each of so many moments.
+func (l *lab) unanswered() (least int64, err error) {
+	least = 1 << 62
+	for range 40 {
+		c, err := l.ask()
+		if err != nil {
+			return 0, err
+		}
+		least = min(least, c.Packets.Sent-c.Packets.Answered)
+		time.Sleep(25 * time.Millisecond) // lacsim's counters are 20 ms old
+	}
+	return least, nil
+}
+
 // outage is what one death meant to subscribers.
 type outage struct{ first, all time.Duration }
 

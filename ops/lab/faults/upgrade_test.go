@@ -56,6 +56,9 @@ func TestUpgrade(t *testing.T) {
 		t.Fatalf("%d sessions before the upgrade, %d after", len(before), len(after))
 	}
 	time.Sleep(12 * time.Second) // HELLOs and keepalives make it write tunnels of its own version
+	if n, err := l.unanswered(); err != nil || n > 0 {
+		t.Errorf("%d packets were lost by the upgrade (%v)", n, err)
+	}
 	// Back, by mistake. The supervisor tries again and again.
 	install(t, old, here)
 	pid, err := l.child()
@@ -73,8 +76,9 @@ func TestUpgrade(t *testing.T) {
 		t.Fatalf("%d sessions before the mistake, %d after", len(before), len(after))
 	}
 	r := l.hangUpReport(t)
-	if r.Lost > 0 {
-		t.Errorf("%d packets were lost", r.Lost)
+	// What a process has read and not yet sent dies with it: what comes within 100 ms, where the machine is busy.
+	if r.Lost > sessions*5/10 {
+		t.Errorf("%d packets were lost by one kill", r.Lost)
 	}
 	l.accounted(sessions)
 }
