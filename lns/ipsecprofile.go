@@ -62,7 +62,8 @@ type IPsecProfile struct {
 	DPDDelay, DPDTimeout time.Duration
 	// IKELife and Life are when charon makes new keys for the IKE SA and for ESP;
 	// the kernel drops ESP keys a tenth later. 0 leaves rekeying to the peer. IKELife counts with Version 2 only: an IKE
-	// SA of IKEv1 cannot be renewed, only replaced, and that is the LAC's to begin.
+	// SA of IKEv1 cannot be renewed, only replaced, and that is the LAC's to begin. So should it be with ESP's keys there, and we wait
+	// a twentieth of Life longer.
 	IKELife, Life time.Duration
 	// ReplayWindow is the anti-replay window in packets (32 to 4096; 0 turns it off).
 	ReplayWindow int

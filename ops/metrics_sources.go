@@ -39,6 +39,7 @@ var (
 	descIPsecNew      = metric("ipsec_sas_established_total", "Peers that have set up an SA.")
 	descIPsecGone     = metric("ipsec_sas_gone_total", "Peers whose SA is gone for good, by cause: dpd is a dead-peer detection that timed out.", "cause")
 	descIPsecRekeyed  = metric("ipsec_rekeyings_total", "Times that an SA got new keys.")
+	descIPsecEarly    = metric("ipsec_early_packets_total", "ESP packets that came before charon had installed their SA's keys, and were given to the kernel again (IKEv1).")
 	descIPsecIKE      = metric("ipsec_ike_sas_total", "IKE SAs by what they did: established or ended.", "event")
 	descIPsecFailures = metric("ipsec_ike_failures_total", "Attempts of LACs to set up an SA that failed, by reason.", "reason")
 
@@ -92,6 +93,7 @@ func collectIPsec(out sink, src *Sources) {
 	}
 	out.counter(descIPsecNew, s.Up)
 	out.counter(descIPsecRekeyed, s.Rekeyed)
+	out.counter(descIPsecEarly, s.Early)
 	out.counter(descIPsecIKE, s.IKEUp, "established")
 	out.counter(descIPsecIKE, s.IKEDown, "ended")
 	// Every value of a label is there from the beginning, so that a rate sees the first one.

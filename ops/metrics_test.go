@@ -46,7 +46,7 @@ func everything() (Config, *opstest.Node) {
 			}
 		},
 		IPsec: func() IPsecStats {
-			return IPsecStats{Wanted: true, Connected: true, SAs: map[string]int{"north": 81}, Up: 82, Rekeyed: 83,
+			return IPsecStats{Wanted: true, Connected: true, SAs: map[string]int{"north": 81}, Up: 82, Rekeyed: 83, Early: 84,
 				Gone: map[lns.SACause]uint64{lns.SAEndDPD: 84}, Failures: map[lns.IKEReason]uint64{lns.IKENoProposal: 85}, IKEUp: 86}
 		},
 		DynAuth: func() DynAuthStats { return DynAuthStats{ACKs: 61, UnknownClients: 62, Disconnected: 63} },
@@ -81,6 +81,7 @@ culvert_bad_input_total{reason="malformed"} 10
 culvert_ipsec_charon_up 1
 culvert_ipsec_sas{lac="north"} 81
 culvert_ipsec_sas_established_total 82
+culvert_ipsec_early_packets_total 84
 culvert_ipsec_rekeyings_total 83
 culvert_ipsec_sas_gone_total{cause="dpd"} 84
 culvert_ipsec_ike_failures_total{reason="no-proposal"} 85

@@ -50,7 +50,9 @@ type IPsecStats struct {
 	SAs map[string]int
 	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.
 	Up, Rekeyed uint64
-	Gone        map[lns.SACause]uint64
+	// Early counts ESP packets that had come before their SA had keys, and were given to the kernel again (IKEv1).
+	Early uint64
+	Gone  map[lns.SACause]uint64
 	// IKEUp and IKEDown count IKE SAs; Failures attempts that failed, by reason.
 	IKEUp, IKEDown uint64
 	Failures       map[lns.IKEReason]uint64

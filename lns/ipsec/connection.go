@@ -108,9 +108,12 @@ func (c *Config) child(s *lns.IPsecProfile) vici.Section {
 	ch.SetList("local_ts", c.localSelectors()...)
 	ch.SetList("remote_ts", "dynamic[udp]")
 	ch.SetList("esp_proposals", offeredESP(s)...)
-	ch.Set("rekey_time", seconds(s.Life))
+	ch.Set("rekey_time", seconds(rekeyTime(s)))
 	if s.Life != 0 {
-		ch.Set("life_time", seconds(s.Life+max(s.Life/10, 10*time.Second)))
+		ch.Set("life_time", seconds(rekeyTime(s)+max(s.Life/10, 10*time.Second)))
+	}
+	if s.Version != 2 {
+		ch.Set("rand_time", "0s")
 	}
 	ch.Set("replay_window", strconv.Itoa(s.ReplayWindow))
 	ch.Set("dpd_action", "clear")
@@ -125,6 +128,15 @@ func (c *Config) child(s *lns.IPsecProfile) vici.Section {
 		ch.Set("set_mark_in", "%same")
 	}
 	return ch
+}
+
+// rekeyTime is when we renew an SA's keys. In IKEv1 who begins that sends through the new SA before the other end has the
+// keys. We make that good for what the LAC sends (package early); a LAC cannot for what we send. So we let it begin, and come later.
+func rekeyTime(s *lns.IPsecProfile) time.Duration {
+	if s.Version == 2 {
+		return s.Life
+	}
+	return s.Life + s.Life/20
 }
 
 // ikeLife is when we renew the keys of IKE itself. IKEv1 has no such thing: charon would begin a main mode of its own,

@@ -2,7 +2,10 @@ package ipsec
 
 import (
 	"errors"
+	"io"
 	"net/netip"
+
+	"culvert/lns/ipsec/early"
 )
 
 // errNoKernel says that this system has no XFRM that we could use.
@@ -26,6 +29,8 @@ type kernel interface {
 	Unblock(block) error
 	// Snapshot notes the SAs and policies for UDP of these addresses' ports.
 	Snapshot(listen []netip.AddrPort) (snapshot, error)
+	// Early loses no ESP packet that comes before its SA has keys, until it is closed.
+	Early(early.Config) (io.Closer, error)
 }
 
 // snapshot is what the kernel had at a moment.

@@ -3,6 +3,7 @@ package ipsec
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"sync"
@@ -71,6 +72,7 @@ type Manager struct {
 	warned    map[string]bool      // what was last said of keys that get into each other's way
 	charonPID int                  // the process of the last connection, 0 where that is not known
 	cleaned   bool                 // what an earlier life of lnsd has left in charon is gone
+	early     io.Closer            // sees to packets before their keys; nil where no LAC uses IKEv1
 }
 
 // ending is an SA that has to end.

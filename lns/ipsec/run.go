@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"culvert/lns"
+	"culvert/lns/ipsec/early"
 	"culvert/lns/ipsec/vici"
 )
 
 // run serves charon whenever it is there.
 func (m *Manager) run(ctx context.Context) {
+	defer m.keepEarly(false)
 	for {
 		m.takeProfiles()
 		err := m.serve(ctx)
@@ -46,10 +48,36 @@ func (m *Manager) takeProfiles() {
 	if changed {
 		m.loading, m.wallSet = list, false
 		m.ring = newKeyring(&m.cfg, m.loading, m.ownAddrs())
+		m.keepEarly(slices.ContainsFunc(m.loading, takesIKEv1))
 	}
 	if !m.wallSet {
 		m.raiseWall()
 	}
+}
+
+// takesIKEv1 says whether LACs of a profile may use IKEv1, whose renewals of keys lose packets by themselves; see package early.
+func takesIKEv1(p lns.LACProfile) bool {
+	return p.IPsecMode() != lns.IPsecNever && p.IPsec.Version != 2
+}
+
+// keepEarly begins or ends to see to packets that come before their keys.
+func (m *Manager) keepEarly(on bool) {
+	if on == (m.early != nil) {
+		return
+	}
+	if !on {
+		if err := m.early.Close(); err != nil {
+			m.cfg.Log.Warn("not closed cleanly", "part", "early ESP packets", "err", err)
+		}
+		m.early = nil
+		return
+	}
+	keeper, err := m.kernel.Early(early.Config{Log: m.cfg.Log, Given: &m.stats.early})
+	if err != nil {
+		m.cfg.Log.Warn("LACs with IKEv1 lose some packets whenever they renew keys: those that come before charon has installed them", "err", err)
+		return
+	}
+	m.early = keeper
 }
 
 // used says whether any profile in force uses IPsec.

@@ -21,14 +21,16 @@ type Stats struct {
 	SAs map[string]int
 	// Up counts peers that came, Gone those that went by cause, Rekeyed new keys of CHILD_SAs.
 	Up, Rekeyed uint64
-	Gone        map[lns.SACause]uint64
+	// Early counts ESP packets that had come before their SA had keys, and were given to the kernel again (IKEv1).
+	Early uint64
+	Gone  map[lns.SACause]uint64
 	// IKEUp and IKEDown count IKE SAs; Failures attempts that failed, by reason.
 	IKEUp, IKEDown uint64
 	Failures       map[lns.IKEReason]uint64
 }
 
 type counters struct {
-	up, rekeyed, ikeUp, ikeDown atomic.Uint64
+	up, rekeyed, ikeUp, ikeDown, early atomic.Uint64
 
 	mu       sync.Mutex
 	gone     map[lns.SACause]uint64
@@ -56,7 +58,7 @@ func (c *counters) fail(r lns.IKEReason) {
 // Stats may be called from any goroutine, and does not wait for charon.
 func (m *Manager) Stats() Stats {
 	s := Stats{
-		SAs: m.tab.count(), Up: m.stats.up.Load(), Rekeyed: m.stats.rekeyed.Load(),
+		SAs: m.tab.count(), Up: m.stats.up.Load(), Rekeyed: m.stats.rekeyed.Load(), Early: m.stats.early.Load(),
 		IKEUp: m.stats.ikeUp.Load(), IKEDown: m.stats.ikeDown.Load(),
 		Gone: map[lns.SACause]uint64{}, Failures: map[lns.IKEReason]uint64{},
 	}

@@ -3,6 +3,7 @@ package ipsec
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"culvert/lns"
+	"culvert/lns/ipsec/early"
 )
 
 func TestNamesBothWays(t *testing.T) {
@@ -146,6 +148,7 @@ func (k *fakeKernel) Unblock(b block) error {
 	k.blocks = slices.DeleteFunc(k.blocks, func(x block) bool { return x == b })
 	return nil
 }
+func (k *fakeKernel) Early(early.Config) (io.Closer, error)       { return nil, errNoKernel }
 func (k *fakeKernel) Snapshot([]netip.AddrPort) (snapshot, error) { return nil, nil }
 
 // TestWallFollowsProfiles: policies come with the profiles that want them and go with them, also

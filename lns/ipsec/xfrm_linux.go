@@ -3,8 +3,11 @@ package ipsec
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+
+	"culvert/lns/ipsec/early"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -168,6 +171,14 @@ func (s *xfrmSnapshot) Sweep(live alive) (int, error) {
 		n++
 	}
 	return n, errors.Join(errs...)
+}
+
+func (xfrm) Early(c early.Config) (io.Closer, error) {
+	k, err := early.Open(c)
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // forL2TP says whether a policy protects UDP of one of our addresses' ports.

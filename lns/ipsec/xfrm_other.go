@@ -2,7 +2,12 @@
 
 package ipsec
 
-import "net/netip"
+import (
+	"io"
+	"net/netip"
+
+	"culvert/lns/ipsec/early"
+)
 
 // noXFRM is a system without XFRM.
 type noXFRM struct{}
@@ -12,4 +17,5 @@ func newKernel() kernel { return noXFRM{} }
 func (noXFRM) Blocks() ([]block, error)                    { return nil, errNoKernel }
 func (noXFRM) Block(block) error                           { return errNoKernel }
 func (noXFRM) Unblock(block) error                         { return errNoKernel }
+func (noXFRM) Early(early.Config) (io.Closer, error)       { return nil, errNoKernel }
 func (noXFRM) Snapshot([]netip.AddrPort) (snapshot, error) { return nil, errNoKernel }

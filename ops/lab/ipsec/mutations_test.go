@@ -72,6 +72,8 @@ var mutations = []mutation{
 		"strconv.Itoa(s.ReplayWindow)", "strconv.Itoa(0 * s.ReplayWindow)", []string{"TestRefused/replayed_ESP"}},
 	{"dead peers are not looked for", "lns/ipsec/connection.go",
 		"conn.Set(\"dpd_delay\", seconds(s.DPDDelay))", "conn.Set(\"dpd_delay\", seconds(0*s.DPDDelay))", []string{"TestLife/LAC_frozen"}},
+	{"packets that come before their keys are lost", "lns/ipsec/early/keeper_linux.go",
+		"if err := k.send(id.to, packet); err != nil {", "if err := error(nil); err != nil {", []string{"TestLife/rekeying"}},
 	{"no patience with a LAC that charon has forgotten", "lns/ipsec/resync.go",
 		"lns.SAEndRestart, \"charon was restarted and has forgotten it\", m.patience(p.sa.Profile)", "lns.SAEndRestart, \"charon was restarted and has forgotten it\", 0*m.patience(p.sa.Profile)",
 		[]string{"TestLife/charon_killed"}},

@@ -696,7 +696,7 @@ type IPsecProfile struct {
 	DpdTimeout *durationpb.Duration `protobuf:"bytes,20,opt,name=dpd_timeout,json=dpdTimeout,proto3" json:"dpd_timeout,omitempty"`
 	// Ike_life is when IKE gets new keys, 10s to 168h; 0 leaves it to the peer, and so does every version but 2.
 	IkeLife *durationpb.Duration `protobuf:"bytes,21,opt,name=ike_life,json=ikeLife,proto3" json:"ike_life,omitempty"`
-	// Life is when ESP gets new keys, 10s to 168h; 0 leaves it to the peer.
+	// Life is when ESP gets new keys, 10s to 168h, and a twentieth later where IKEv1 may be used; 0 leaves it to the peer.
 	Life *durationpb.Duration `protobuf:"bytes,22,opt,name=life,proto3" json:"life,omitempty"`
 	// Replay_window is the anti-replay window, 32 to 4096 packets; 0 turns it off.
 	ReplayWindow *uint32 `protobuf:"varint,23,opt,name=replay_window,json=replayWindow,proto3,oneof" json:"replay_window,omitempty"`
