@@ -131,10 +131,10 @@ func (t *fenced) opens(done <-chan struct{}) {
 	t.fence.opens(done, all...)
 }
 
-// quiet implements quieter.
-func (t *fenced) quiet() {
-	if q, ok := t.Transport.(quieter); ok {
-		q.quiet()
+// Quiet implements Quieter.
+func (t *fenced) Quiet() {
+	if q, ok := t.Transport.(Quieter); ok {
+		q.Quiet()
 	}
 }
 

@@ -36,6 +36,9 @@ func (s *sink) Close() error {
 	return nil
 }
 
+// Quiet implements dataplane.Quieter, for both ends.
+func (s *sink) Quiet() { s.once.Do(func() { close(s.closed) }) }
+
 func (s *sink) Read(int, []byte, []dataplane.Packet) (int, error) {
 	<-s.closed
 	return 0, net.ErrClosed

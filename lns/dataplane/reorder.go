@@ -251,12 +251,17 @@ func (p *userspace) runReorder() {
 
 // Tick gives on what has waited long enough, and says whether anything waits still.
 // The plane calls it by itself unless Config.Now is set.
-func (p *userspace) Tick() bool {
+func (p *userspace) Tick() bool { return p.tick(p.reorder.now()) }
+
+// forever is a time at which nothing waits any more.
+const forever = time.Duration(1<<63 - 1)
+
+func (p *userspace) tick(now time.Duration) bool {
 	r := &p.reorder
 	r.mu.Lock()
 	list := append(p.due[:0], r.listed...)
 	r.mu.Unlock()
-	now, u := r.now(), &p.overdue
+	u := &p.overdue
 	u.packets, u.rest = u.packets[:0], u.rest[:0]
 	idle := 0
 	for i, s := range list {

@@ -109,6 +109,17 @@ func (n *numbers) wantStats(want dataplane.SequenceStats) {
 	}
 }
 
+// TestCloseForwardsWhatWaits: a process that makes room for the next one takes nothing with it.
+func TestCloseForwardsWhatWaits(t *testing.T) {
+	n := newNumbers(t, dataplane.SequenceConfig{Packets: 8, Time: time.Second})
+	n.send(0, 2, 3, 5)
+	n.want("what is early waits", 0)
+	if err := n.plane.Close(); err != nil {
+		t.Error(err)
+	}
+	n.want("at the end it goes on", 2, 3, 5)
+}
+
 func TestSequenceWithoutReorder(t *testing.T) {
 	n := newNumbers(t, dataplane.SequenceConfig{})
 	n.send(0, 1, 1, 3, 2, -1, 4)

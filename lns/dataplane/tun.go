@@ -148,8 +148,8 @@ func (t *tunDevice) Queues() int { return len(t.queues) }
 
 func (t *tunDevice) Route(add, remove []netip.Prefix) error { return t.link.route(add, remove) }
 
-// quiet implements quieter.
-func (t *tunDevice) quiet() {
+// Quiet implements Quieter.
+func (t *tunDevice) Quiet() {
 	for _, q := range t.queues {
 		_ = q.file.SetReadDeadline(longAgo) // a file that is closed reads nothing either
 	}

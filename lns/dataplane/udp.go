@@ -236,8 +236,8 @@ func (u *udp) Overrun() uint64 {
 	return n
 }
 
-// quiet implements quieter.
-func (u *udp) quiet() {
+// Quiet implements Quieter.
+func (u *udp) Quiet() {
 	u.once.Do(func() { close(u.done) })
 	for _, group := range u.sockets {
 		for _, s := range group {

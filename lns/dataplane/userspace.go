@@ -298,9 +298,10 @@ func (p *userspace) Stats() Stats {
 	return sum
 }
 
-// quieter is a Transport or Core that can stop to read before it is closed. A Transport's quiet returns when receive is
-// called no more; after a Core's each Read gives an error, as after Close. Both can be written to as before.
-type quieter interface{ quiet() }
+// Quieter is a Transport or Core that can stop to read before it is closed, so that a process that makes room for the next one
+// loses nothing. A Transport's Quiet returns when receive is called no more; after a Core's each Read gives an error, as after
+// Close, but for what would be lost with the process. Both can be written to as before.
+type Quieter interface{ Quiet() }
 
 func (p *userspace) Close() error {
 	p.mu.Lock()
@@ -312,12 +313,13 @@ func (p *userspace) Close() error {
 	p.mu.Unlock()
 	close(p.done)
 	// What has been read is still forwarded, both ways; what has not waits in the kernel for the next process.
-	if q, ok := p.transport.(quieter); ok {
-		q.quiet()
+	if q, ok := p.transport.(Quieter); ok {
+		q.Quiet()
 	}
-	if q, ok := p.core.(quieter); ok {
-		q.quiet()
+	if q, ok := p.core.(Quieter); ok {
+		q.Quiet()
 		p.readers.Wait()
+		p.tick(forever) // what waits for what is missing before it
 	}
 	err := errors.Join(p.core.Close(), p.transport.Close())
 	p.readers.Wait()

@@ -46,9 +46,12 @@ func (e *Echo) Queues() int { return len(e.queues) }
 // Route implements dataplane.Core.
 func (e *Echo) Route(add, remove []netip.Prefix) error { return e.routed.change(add, remove) }
 
+// Quiet implements dataplane.Quieter: hosts would still answer what has come to them.
+func (e *Echo) Quiet() { e.once.Do(func() { close(e.closed) }) }
+
 // Close implements dataplane.Core.
 func (e *Echo) Close() error {
-	e.once.Do(func() { close(e.closed) })
+	e.Quiet()
 	return nil
 }
 
@@ -76,7 +79,11 @@ func (e *Echo) Read(queue int, buf []byte, batch []dataplane.Packet) (int, error
 	select {
 	case b = <-e.queues[queue]:
 	case <-e.closed:
-		return 0, net.ErrClosed
+		select {
+		case b = <-e.queues[queue]:
+		default:
+			return 0, net.ErrClosed
+		}
 	}
 	for n, used := 0, 0; ; {
 		off := used + dataplane.Headroom

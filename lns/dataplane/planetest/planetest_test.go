@@ -79,3 +79,23 @@ func TestMemory(t *testing.T) {
 		return r
 	})
 }
+
+// TestEchoQuiet: what hosts were asked they answer, also to a process that is about to end.
+func TestEchoQuiet(t *testing.T) {
+	e := NewEcho(1)
+	ping := dataplane.Packet{Buf: UDP4(netip.MustParseAddrPort("100.64.0.1:4000"), Host, []byte("asked"))}
+	e.Write(0, []dataplane.Packet{ping, ping, ping})
+	e.Quiet()
+	batch := make([]dataplane.Packet, 2)
+	for _, want := range []int{2, 1} {
+		if n, err := e.Read(0, make([]byte, 1<<20), batch); n != want || err != nil {
+			t.Errorf("%d answers, %v, want %d", n, err, want)
+		}
+	}
+	if n, err := e.Read(0, make([]byte, 1<<20), batch); err == nil {
+		t.Errorf("%d answers after the last", n)
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}

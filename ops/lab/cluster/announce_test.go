@@ -65,11 +65,14 @@ func TestAnnounce(t *testing.T) {
 			for j, ns := range []string{"na", "nb", "nlac"} {
 				mac[ns] = fmt.Sprintf("02:00:00:00:0%d:0%d", i, j+1)
 				outside := fmt.Sprint("v", i, ns)
+				t.Cleanup(func() {
+					_ = proc.IP("link del " + outside) // with its namespace it would go some time later
+					_ = proc.IP("netns del " + ns)
+				})
 				must(t, proc.IP("netns add "+ns, "-n "+ns+" link set lo up",
 					fmt.Sprintf("link add %s type veth peer name eth0 address %s netns %s", outside, mac[ns], ns),
 					"link set "+outside+" master "+br, "link set "+outside+" up", "-n "+ns+" link set eth0 up",
 					fmt.Sprintf("-n %s address add %s dev eth0 %s", ns, fmt.Sprintf(c.net, j+1), map[string]string{"6": "nodad", "4": ""}[c.family])))
-				t.Cleanup(func() { _ = proc.IP("netns del " + ns) })
 			}
 			addr, eth0 := netip.MustParseAddr(c.service), cluster.Interface{Name: "eth0"}
 			neighbour := func(want string) {
