@@ -3,15 +3,12 @@ package faults
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -85,138 +82,6 @@ func (l *lab) child() (int, error) {
 		return 0, fmt.Errorf("the supervisor has %d children", len(list))
 	}
 	return strconv.Atoi(string(list[0]))
-}
-
-// simCounters are those of lacsim's report that matter here.
-type simCounters struct {
-	Sessions struct {
-		Up, Now, Failed, Ended, Abandoned int64
-		ByLNS                             int64 `json:"ended_by_lns"`
-	}
-	Tunnels  struct{ Now, Failed int64 }
-	Packets  struct{ Sent, Answered, Duplicate, Corrupt, Misrouted int64 }
-	Lost     int64   `json:"packets_lost"`
-	OK       bool    `json:"ok"`
-	Latency  latency `json:"latency"`
-	Problems []string
-}
-
-type latency struct {
-	Max float64 `json:"max_ms"`
-}
-
-// ask has lacsim tell its counters.
-func (l *lab) ask() (c simCounters, err error) {
-	before, _ := os.ReadFile(l.lacs.Log)
-	fmt.Fprintln(l.stdin, "status")
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		after, _ := os.ReadFile(l.lacs.Log)
-		if text := after[len(before):]; bytes.HasSuffix(text, []byte("\n")) {
-			return c, json.Unmarshal(text, &c)
-		}
-	}
-	return c, errors.New("lacsim does not tell its counters")
-}
-
-// unanswered is how many packets have no answer, but for those that are on their way: hardly ever is
-// there one at each of so many moments.
-func (l *lab) unanswered() (least int64, err error) {
-	least = 1 << 62
-	for range 40 {
-		c, err := l.ask()
-		if err != nil {
-			return 0, err
-		}
-		least = min(least, c.Packets.Sent-c.Packets.Answered)
-		time.Sleep(25 * time.Millisecond) // lacsim's counters are 20 ms old
-	}
-	return least, nil
-}
-
-// outage is what one death meant to subscribers.
-type outage struct{ first, all time.Duration }
-
-// kill ends lnsd by a signal and waits until every session is served again: until no
-// more packets are unanswered than some time later.
-func (l *lab) kill(g syscall.Signal) (o outage) {
-	l.t.Helper()
-	pid, err := l.child()
-	must(l.t, err)
-	before, err := l.ask()
-	must(l.t, err)
-	if g == syscall.SIGUSR2 {
-		pid = l.lnsd.PID() // the supervisor, which starts the program anew
-	}
-	must(l.t, syscall.Kill(pid, g&0xff))
-	began := time.Now()
-	if g == killTwice {
-		l.killAgain(pid)
-	}
-	time.Sleep(5 * time.Millisecond)
-	dead, err := l.ask() // what was on its way when it died is counted here, but for some
-	must(l.t, err)
-	waiting := before.Packets.Sent - before.Packets.Answered
-	type sample struct {
-		at      time.Duration
-		waiting int64
-	}
-	var seen []sample
-	least := int64(1 << 62)
-	for o.first == 0 || time.Since(began) < o.first+3*time.Second {
-		c, err := l.ask()
-		must(l.t, err)
-		at := time.Since(began)
-		if o.first == 0 && c.Packets.Answered > dead.Packets.Answered+waiting {
-			o.first = at
-		}
-		if o.first > 0 {
-			n := c.Packets.Sent - c.Packets.Answered
-			seen, least = append(seen, sample{at, n}), min(least, n)
-		}
-		if at > 30*time.Second {
-			l.t.Fatalf("%v after the kill: %+v, before it %+v\n%s", at, c, before, l.lnsd.Tail(20))
-		}
-	}
-	// What had waited is answered when no more packets are on their way than later.
-	i := slices.IndexFunc(seen, func(s sample) bool { return s.waiting <= least+before.Sessions.Now/100 })
-	o.all = seen[i].at
-	return o
-}
-
-// killTwice is SIGKILL, and once more for the next process while it recovers.
-const killTwice = syscall.SIGKILL | 0x100
-
-// killAgain kills the successor of a process at a random moment of its recovery.
-func (l *lab) killAgain(dead int) {
-	l.t.Helper()
-	must(l.t, proc.Await(20*time.Second, time.Millisecond, l.lnsd, func() error {
-		pid, err := l.child()
-		if err == nil && pid == dead {
-			err = errors.New("the old process is there still")
-		}
-		if err == nil {
-			time.Sleep(time.Duration(rand.IntN(int(150 * time.Millisecond))))
-			err = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		return err
-	}))
-}
-
-// pick gives the median and the worst.
-func pick(list []outage, of func(outage) time.Duration) (median, worst time.Duration) {
-	var d []time.Duration
-	for _, o := range list {
-		d = append(d, of(o).Round(time.Millisecond))
-	}
-	slices.Sort(d)
-	return d[len(d)/2], d[len(d)-1]
-}
-
-func how(g syscall.Signal) string {
-	if g == killTwice {
-		return "killed, and again while it recovered"
-	}
-	return g.String()
 }
 
 // TestHitless kills lnsd again and again at random moments, under sessions with traffic: as many
@@ -309,77 +174,4 @@ func TestHitlessUnderLoad(t *testing.T) {
 		t.Errorf("left: %v", ids)
 	}
 	t.Logf("%d kills at %d calls a second: %d came up, of which the LNS ended %d; %d were cleared while they were set up", kills, rate, r.Sessions.Up, r.Sessions.ByLNS, r.Sessions.Failed)
-}
-
-// dialWith brings sessions up and leaves them there.
-func (l *lab) dialWith(tunnels, each int, more ...string) {
-	l.t.Helper()
-	ready := filepath.Join(l.dir, "ready.json")
-	os.Remove(ready)
-	l.run(tunnels, each, append(more, "--ready-file", ready, "--json", filepath.Join(l.dir, "report.json"))...)
-	must(l.t, proc.Await(120*time.Second, 50*time.Millisecond, l.lacs, func() error {
-		c, err := l.ask()
-		if err == nil && c.Sessions.Now != int64(tunnels*each) {
-			err = fmt.Errorf("%d of %d sessions are up", c.Sessions.Now, tunnels*each)
-		}
-		return err
-	}))
-}
-
-// run starts lacsim.
-func (l *lab) run(tunnels, each int, more ...string) {
-	l.t.Helper()
-	r, w, err := os.Pipe()
-	must(l.t, err)
-	defer r.Close()
-	l.stdin = w
-	args := []string{
-		filepath.Join(bin, "lacsim"), "run", "--lns", fmt.Sprint("127.0.0.1:", l.port), "--lacs", fmt.Sprint(tunnels), "--sessions", fmt.Sprint(each),
-		"--password", password, "--traffic", "ping", "--stdin", "-q",
-	}
-	l.lacs, err = proc.Start(l.dir, "lacsim", r, append(args, more...)...)
-	must(l.t, err)
-}
-
-// ids are the Acct-Session-Ids of all sessions that are up, with their addresses.
-func (l *lab) ids() []string {
-	l.t.Helper()
-	var ids []string
-	must(l.t, proc.Await(30*time.Second, 100*time.Millisecond, l.lnsd, func() error {
-		out, err := l.ctl("session", "list", "--state", "up", "-o", "json")
-		if err != nil {
-			return err
-		}
-		var list []struct{ ID, Address string }
-		if err := json.Unmarshal([]byte(out), &list); err != nil {
-			return fmt.Errorf("%w: %.200s", err, out)
-		}
-		ids = ids[:0]
-		for _, s := range list {
-			ids = append(ids, s.ID+" "+s.Address)
-		}
-		slices.Sort(ids)
-		return nil
-	}))
-	return ids
-}
-
-// hangUpReport ends all sessions and gives lacsim's report.
-func (l *lab) hangUpReport(t *testing.T) (r simCounters) {
-	t.Helper()
-	fmt.Fprintln(l.stdin, "hangup")
-	l.stdin.Close()
-	err := l.lacs.Wait(60 * time.Second)
-	b, rerr := os.ReadFile(filepath.Join(l.dir, "report.json"))
-	if rerr != nil {
-		t.Fatalf("lacsim has not reported: %v\n%s", err, l.lacs.Tail(20))
-	}
-	must(t, json.Unmarshal(b, &r))
-	for _, p := range r.Problems {
-		if !strings.Contains(p, "packets were lost") && !strings.HasSuffix(p, " calls failed") && !strings.Contains(p, "before they were up") {
-			t.Errorf("lacsim: %s (%v)", p, err)
-		}
-	}
-	l.lacs = nil
-	return r
 }
