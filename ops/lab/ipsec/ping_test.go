@@ -19,6 +19,7 @@ func helpPing(args []string) error {
 	size, count := f.Int("size", 100, "octets of the IP packet"), f.Int("count", 1, "")
 	every, wait := f.Duration("every", 200*time.Millisecond, ""), f.Duration("wait", 10*time.Second, "")
 	silence := f.Duration("silence", 0, "give up when no answer came for so long; 0 is never")
+	during := f.Duration("during", time.Hour, "send no more after so long")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -39,16 +40,13 @@ func helpPing(args []string) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20); err != nil {
 		return err
 	}
-	tv := unix.NsecToTimeval((20 * time.Millisecond).Nanoseconds())
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		return err
-	}
 	p := pinger{fd: fd, id: uint16(os.Getpid()), seen: make([]bool, *count)}
-	next := time.Now()
-	p.heard = next
+	began := time.Now()
+	next := began
+	p.heard = began
 	sent := 0
 	for seq := range *count {
-		if *silence > 0 && time.Since(p.heard) > *silence {
+		if *silence > 0 && time.Since(p.heard) > *silence || time.Since(began) > *during {
 			break
 		}
 		sent++
@@ -57,11 +55,11 @@ func helpPing(args []string) error {
 		}
 		// No burst makes up for time in which this process did not run: queues would overflow.
 		for next = later(next.Add(*every), time.Now().Add(*every/2)); time.Now().Before(next); {
-			p.receive()
+			p.receive(next)
 		}
 	}
 	for end := time.Now().Add(*wait); p.received < sent && time.Now().Before(end); {
-		p.receive()
+		p.receive(end)
 	}
 	fmt.Printf("sent %d received %d mtu %d lost %v last answer at %s\n", sent, p.received, p.mtu, p.lost(sent), p.heard.Format(time.TimeOnly))
 	return nil
@@ -96,9 +94,14 @@ func (p *pinger) send(to netip.Addr, seq, size int) error {
 	return unix.Sendto(p.fd, b, 0, &unix.SockaddrInet4{Addr: to.As4()})
 }
 
-func (p *pinger) receive() {
+// receive reads one answer, or waits in vain until a time, but no longer than 20 ms.
+func (p *pinger) receive(until time.Time) {
+	wait := int(min(time.Until(until), 20*time.Millisecond) / time.Millisecond)
+	if n, err := unix.Poll([]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}, max(wait, 1)); n == 0 || err != nil {
+		return
+	}
 	b := make([]byte, 4000)
-	n, _, err := unix.Recvfrom(p.fd, b, 0)
+	n, _, err := unix.Recvfrom(p.fd, b, unix.MSG_DONTWAIT)
 	if err != nil || n < 28 {
 		return
 	}

@@ -65,7 +65,7 @@ func (l *lab) rekeyingOf(t *testing.T, k *rekeyed) {
 	var p pinged
 	var text string
 	r.check("traffic", func() (err error) {
-		p, text, err = l.ping(k.x.ns, 2*k.d+2*time.Minute, "-to %s -count %d -every %v -silence 30s", coreAddr, int(k.d/pingEvery), pingEvery)
+		p, text, err = l.ping(k.x.ns, 2*k.d+2*time.Minute, "-to %s -count 65536 -every %v -during %v -silence 30s", coreAddr, pingEvery, k.d)
 		return err
 	})
 	now, err := l.xfrmDrops(k.x.ns)
