@@ -32,6 +32,14 @@ func (c *Config) named() (list []netip.Addr) {
 	return list
 }
 
+// called are the addresses that LACs call; none where that is any.
+func (c *Config) called() []netip.Addr {
+	if c.localAddrs() == nil {
+		return nil
+	}
+	return c.named()
+}
+
 // Check implements lns.IPsec: why a profile cannot be in force beside others.
 func (m *Manager) Check(p lns.LACProfile, others []lns.LACProfile) error {
 	list := slices.DeleteFunc(slices.Clone(others), func(x lns.LACProfile) bool { return x.Name == p.Name })

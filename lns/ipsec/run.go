@@ -72,7 +72,7 @@ func (m *Manager) keepEarly(on bool) {
 		m.early = nil
 		return
 	}
-	keeper, err := m.kernel.Early(early.Config{Log: m.cfg.Log, Given: &m.stats.early})
+	keeper, err := m.kernel.Early(early.Config{To: m.cfg.called(), Log: m.cfg.Log, Given: &m.stats.early})
 	if err != nil {
 		m.cfg.Log.Warn("LACs with IKEv1 lose some packets whenever they renew keys: those that come before charon has installed them", "err", err)
 		return

@@ -16,11 +16,14 @@ package early
 
 import (
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 )
 
 // Config is what a Keeper is made of.
 type Config struct {
+	// To are this host's addresses that LACs call; none is any, where subscribers' own SAs get into the way.
+	To []netip.Addr
 	// Log gets what keeps a Keeper from its work.
 	Log *slog.Logger
 	// Given counts the packets that the kernel was given again.

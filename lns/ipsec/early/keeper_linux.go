@@ -81,7 +81,11 @@ func (k *Keeper) open() (err error) {
 		return fmt.Errorf("netlink socket for SAs: %w", err)
 	}
 	for i, protocol := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
-		if k.in[i], err = openPackets(protocol); err != nil {
+		to := family(k.cfg.To, protocol)
+		if len(to) == 0 && len(k.cfg.To) > 0 {
+			continue // nobody calls by that family; poll leaves out what is no descriptor
+		}
+		if k.in[i], err = openPackets(protocol, to); err != nil {
 			return fmt.Errorf("packet socket: %w", err)
 		}
 	}
@@ -105,14 +109,24 @@ func openNews() (int, error) {
 	return owned(fd, unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (groupSA - 1)}))
 }
 
+// family picks the addresses of IPv4 or IPv6.
+func family(list []netip.Addr, protocol uint16) (of []netip.Addr) {
+	for _, a := range list {
+		if a = a.Unmap(); a.Is4() == (protocol == unix.ETH_P_IP) {
+			of = append(of, a)
+		}
+	}
+	return of
+}
+
 // openPackets gives a socket that is bound only when it has its filter.
-func openPackets(protocol uint16) (int, error) {
+func openPackets(protocol uint16, to []netip.Addr) (int, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, err
 	}
 	grow(fd, bufferSize)
-	raw, err := bpf.Assemble(filter(protocol == unix.ETH_P_IPV6))
+	raw, err := bpf.Assemble(filter(protocol == unix.ETH_P_IPV6, to))
 	if err != nil {
 		return owned(fd, err)
 	}
@@ -204,6 +218,9 @@ func (k *Keeper) hear() (list []spi) {
 
 // read keeps what has come in, and says how many packets that were.
 func (k *Keeper) read(fd, most int) (n int) {
+	if fd < 0 {
+		return 0
+	}
 	now := time.Since(k.began)
 	for ; n < most; n++ {
 		size, err := unix.Read(fd, k.buf)

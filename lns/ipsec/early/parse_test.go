@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,7 +88,12 @@ func passes(t testing.TB, b []byte) bool {
 	if len(b) == 0 {
 		return false
 	}
-	vm, err := bpf.NewVM(ipFilter(b[0]>>4 == 6))
+	return run(t, ipFilter(b[0]>>4 == 6), b)
+}
+
+func run(t testing.TB, filter []bpf.Instruction, b []byte) bool {
+	t.Helper()
+	vm, err := bpf.NewVM(filter)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,9 +107,36 @@ func passes(t testing.TB, b []byte) bool {
 // TestFilter: the kernel's own form of it can be made.
 func TestFilter(t *testing.T) {
 	for _, six := range []bool{false, true} {
-		raw, err := bpf.Assemble(filter(six))
-		if err != nil || len(raw) < 16 {
-			t.Errorf("%d instructions, %v", len(raw), err)
+		for _, n := range []int{0, 1, most, most + 1} {
+			raw, err := bpf.Assemble(filter(six, slices.Repeat([]netip.Addr{netip.IPv6Loopback()}, n)))
+			if err != nil || len(raw) < 16 {
+				t.Errorf("%d instructions, %v", len(raw), err)
+			}
+		}
+	}
+}
+
+// TestFilterTo: what is for one of our addresses passes, wherever that stands in the list, and nothing that is a subscriber's.
+func TestFilterTo(t *testing.T) {
+	for what, c := range map[string]struct{ packet, ours, other string }{
+		"IPv4": {bare4, "192.0.2.1", "192.0.2.2"},
+		"IPv6": {bare6, "2001:db8::1", "2001:db8::1:0:0:1"},
+	} {
+		for n := range most {
+			for at := -1; at < n; at++ {
+				to := slices.Repeat([]netip.Addr{netip.MustParseAddr(c.other)}, n)
+				if at >= 0 {
+					to[at] = netip.MustParseAddr(c.ours)
+				}
+				want := at >= 0 || n == 0
+				if got := run(t, append(toFilter(what == "IPv6", to), ipFilter(what == "IPv6")...), packet(c.packet)); got != want {
+					t.Fatalf("%s, the %dth of %d: passes: %v", what, at+1, n, got)
+				}
+			}
+		}
+		to := slices.Repeat([]netip.Addr{netip.MustParseAddr(c.other)}, most+1)
+		if !run(t, append(toFilter(what == "IPv6", to), ipFilter(what == "IPv6")...), packet(c.packet)) {
+			t.Errorf("%s: with more addresses than there is room for not everything passes", what)
 		}
 	}
 }
