@@ -20,8 +20,9 @@ type Host struct {
 	// Kind is "uml" or "native".
 	Kind string
 
-	cmd *exec.Cmd
-	in  io.WriteCloser
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	ready bool // the agent has said so
 
 	mu      sync.Mutex
 	next    uint64
@@ -34,8 +35,8 @@ type Host struct {
 // PID is the guest's process on this machine; of a User-Mode Linux guest all its processes are children of it.
 func (h *Host) PID() int { return h.cmd.Process.Pid }
 
-// ready bounds the start of a guest; one takes 2 to 4 seconds on an idle machine.
-const ready = 90 * time.Second
+// startTime bounds the start of a guest; one takes 2 to 4 seconds on an idle machine.
+const startTime = 90 * time.Second
 
 // ErrGone is what calls wrap when the guest has ended.
 var ErrGone = errors.New("guest: the guest has ended")
@@ -55,11 +56,12 @@ func start(kind string, cmd *exec.Cmd, in io.WriteCloser, out io.Reader, inherit
 	go h.read(out)
 	select {
 	case <-hello:
+		h.ready = true
 		return h, nil
 	case <-h.done:
 		err = h.gone
-	case <-time.After(ready):
-		err = fmt.Errorf("guest: not ready after %v", ready)
+	case <-time.After(startTime):
+		err = fmt.Errorf("guest: not ready after %v", startTime)
 	}
 	return nil, errors.Join(err, h.Close())
 }
@@ -198,15 +200,49 @@ func (h *Host) Become(script string) error {
 	return err
 }
 
+// patience is how long each way to end a guest may take.
+const patience = 20 * time.Second
+
 // Close ends the guest and waits for its end.
 func (h *Host) Close() error {
-	h.in.Close()
-	// User-Mode Linux ends cleanly on SIGTERM; killed, it leaves processes behind.
-	_ = h.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(time.Minute, func() { _ = h.cmd.Process.Kill() })
-	err := h.cmd.Wait()
-	if !late.Stop() {
-		return fmt.Errorf("guest: had to be killed: %w", err)
+	exited := make(chan struct{})
+	go func() {
+		_ = h.cmd.Wait() // a guest's exit status after a signal says nothing
+		close(exited)
+	}()
+	for _, end := range []func(){h.off, h.terminate, h.kill} {
+		end()
+		select {
+		case <-exited:
+			return nil
+		case <-time.After(patience):
+		}
 	}
-	return nil // a guest's exit status after a signal says nothing
+	return fmt.Errorf("guest: process %d does not end, not even killed", h.PID())
+}
+
+// off has a User-Mode Linux guest power itself off. A signal to it may come while its C library holds a lock, which the handler then
+// waits for, for ever.
+func (h *Host) off() {
+	if h.Kind != "uml" || !h.ready {
+		h.terminate()
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.next++
+	if b, err := json.Marshal(Request{ID: h.next, Op: OpOff}); err == nil {
+		_, _ = h.in.Write(append(b, '\n')) // where nobody reads it, the next way is taken
+	}
+}
+
+func (h *Host) terminate() {
+	h.in.Close()
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+}
+
+// kill takes all processes of the guest's session, which User-Mode Linux, killed alone, leaves behind.
+func (h *Host) kill() {
+	_ = h.cmd.Process.Kill()
+	_ = syscall.Kill(-h.PID(), syscall.SIGKILL)
 }

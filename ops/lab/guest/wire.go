@@ -20,6 +20,8 @@ const (
 	OpGet Op = "get"
 	// OpWait waits until the file Path exists and, when Text is set, contains it.
 	OpWait Op = "wait"
+	// OpOff ends a User-Mode Linux guest, without an answer.
+	OpOff Op = "off"
 )
 
 // Request is one line of JSON to the agent.

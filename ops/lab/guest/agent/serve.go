@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"culvert/ops/lab/guest"
 )
 
@@ -65,6 +67,8 @@ func answer(req *guest.Request) guest.Reply {
 		reply.Output = string(b)
 	case guest.OpWait:
 		reply.Output, err = wait(req.Path, req.Text, limit)
+	case guest.OpOff:
+		err = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	default:
 		err = fmt.Errorf("unknown operation %q", req.Op)
 	}
