@@ -7,10 +7,10 @@ import (
 	"net"
 	"net/netip"
 
-	"culvert/lns/ipsec/early"
-
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"culvert/lns/ipsec/early"
 )
 
 // wallPriority marks our policies among the host's. It is behind (above) all that
