@@ -158,16 +158,7 @@ func (l *lab) dial(more ...string) {
 
 func (l *lab) dialNoWait(more ...string) {
 	l.t.Helper()
-	r, w, err := os.Pipe()
-	must(l.t, err)
-	defer r.Close()
-	l.stdin = w
-	args := []string{
-		filepath.Join(bin, "lacsim"), "run", "--lns", fmt.Sprint("127.0.0.1:", l.port), "--lacs", fmt.Sprint(tunnels), "--sessions", fmt.Sprint(each),
-		"--password", password, "--traffic", "ping", "--packets", "2", "--stay", "--stdin", "-q",
-	}
-	l.lacs, err = proc.Start(l.dir, "lacsim", r, append(args, more...)...)
-	must(l.t, err)
+	l.run(tunnels, each, append([]string{"--packets", "2", "--stay"}, more...)...)
 }
 
 // hangUp ends all sessions and expects lacsim to be content.

@@ -205,6 +205,7 @@ const patience = 20 * time.Second
 
 // Close ends the guest and waits for its end.
 func (h *Host) Close() error {
+	defer h.in.Close()
 	exited := make(chan struct{})
 	go func() {
 		_ = h.cmd.Wait() // a guest's exit status after a signal says nothing
