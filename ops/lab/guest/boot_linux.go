@@ -85,7 +85,7 @@ func StartUML(cfg Config) (*Host, error) {
 	cmd.ExtraFiles = []*os.File{toGuest, fromGuest}
 	// No terminal of ours is its console, and a signal to our group is not for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	h, err := start("uml", cmd, in, out, toGuest, fromGuest)
+	h, err := start("uml", cmd, func() error { return onOneCPU(cmd.Start) }, in, out, toGuest, fromGuest)
 	if err == nil && cfg.Tap != "" {
 		if err = nudge(cfg.Tap, h.done); err != nil {
 			return nil, errors.Join(err, h.Close())

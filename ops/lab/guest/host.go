@@ -41,12 +41,12 @@ const startTime = 90 * time.Second
 // ErrGone is what calls wrap when the guest has ended.
 var ErrGone = errors.New("guest: the guest has ended")
 
-// start starts cmd, whose agent reads from in and writes to out, and waits until it is ready.
-func start(kind string, cmd *exec.Cmd, in io.WriteCloser, out io.Reader, inherited ...*os.File) (*Host, error) {
+// start starts cmd by launch, whose agent reads from in and writes to out, and waits until it is ready.
+func start(kind string, cmd *exec.Cmd, launch func() error, in io.WriteCloser, out io.Reader, inherited ...*os.File) (*Host, error) {
 	h := &Host{Kind: kind, cmd: cmd, in: in, waiting: map[uint64]chan Reply{}, done: make(chan struct{})}
 	hello := make(chan Reply, 1)
 	h.waiting[0] = hello
-	err := cmd.Start()
+	err := launch()
 	for _, f := range inherited {
 		f.Close()
 	}

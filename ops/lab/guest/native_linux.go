@@ -36,7 +36,7 @@ func StartNative(cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := start("native", cmd, in, out)
+	h, err := start("native", cmd, cmd.Start, in, out)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ func startCapture(t *testing.T, out string) *capture {
 	d, err := proc.Start(out, "dumpcap", nil, "dumpcap", "-q", "-i", linkName, "-f", "ip", "-s", "0", "-B", "16", "-w", c.path)
 	must(t, err)
 	c.Daemon = d
-	must(t, await(20*time.Second, d, func() error {
+	must(t, await(patience, d, func() error {
 		_, err := os.Stat(c.path)
 		return err
 	}))
@@ -37,7 +37,7 @@ func startCapture(t *testing.T, out string) *capture {
 // sure that it saw everything.
 func (c *capture) end() error {
 	time.Sleep(time.Second)
-	if err := c.Stop(syscall.SIGINT, 10*time.Second); err != nil {
+	if err := c.Stop(syscall.SIGINT, patience); err != nil {
 		return err
 	}
 	log, err := os.ReadFile(c.Log)

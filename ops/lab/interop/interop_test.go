@@ -1,10 +1,10 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 )
 
 // modes are xl2tpd's ways to pass frames: the kernel's L2TP, or pppd's pty.
@@ -157,7 +157,7 @@ var (
 func (l *lab) ended(x *row, c *call, why cause) {
 	x.t.Helper()
 	if !x.check("end", func() (err error) {
-		c.used, err = c.ended(10 * time.Second)
+		c.used, err = c.ended()
 		return err
 	}) {
 		return
@@ -176,7 +176,7 @@ func (l *lab) ended(x *row, c *call, why cause) {
 
 // checkStart checks a call's accounting Start.
 func (l *lab) checkStart(c *call) error {
-	rec, err := l.radius.await(5*time.Second, c.line.user, "Start")
+	rec, err := l.radius.await(c.line.user, "Start")
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (l *lab) checkStart(c *call) error {
 // checkStop checks a call's accounting Stop against what pppd counted, and
 // that it came once, as did the Start.
 func (l *lab) checkStop(c *call, cause string) (record, error) {
-	rec, err := l.radius.await(5*time.Second, c.line.user, "Stop")
+	rec, err := l.radius.await(c.line.user, "Stop")
 	if err != nil {
 		return nil, err
 	}
@@ -246,16 +246,19 @@ func (l *lab) refusedUser(x *row, method string) {
 	})
 }
 
-// nothingOf checks that a subscriber who was refused is in no record.
+// nothingOf checks that a subscriber who was refused is gone, once the link has said goodbye, and in no record.
 func (l *lab) nothingOf(ln line) error {
-	if n := l.radius.count(ln.user); len(n) != 0 {
-		return fmt.Errorf("accounting has records of a subscriber who was refused: %v", n)
-	}
-	list, err := l.lnsd.sessions()
-	for _, s := range list {
-		if s.User == ln.user {
-			err = fmt.Errorf("lnsctl session list has a subscriber who was refused: %+v", s)
+	err := await(patience, l.lnsd.Daemon, func() error {
+		list, err := l.lnsd.sessions()
+		for _, s := range list {
+			if s.User == ln.user {
+				err = fmt.Errorf("lnsctl session list has a subscriber who was refused: %+v", s)
+			}
 		}
+		return err
+	})
+	if n := l.radius.count(ln.user); len(n) != 0 {
+		err = errors.Join(err, fmt.Errorf("accounting has records of a subscriber who was refused: %v", n))
 	}
 	return err
 }

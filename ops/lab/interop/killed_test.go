@@ -78,7 +78,7 @@ func (s *lnsd) kill() error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return await(20*time.Second, s.Daemon, func() error {
+	return await(patience, s.Daemon, func() error {
 		_, err := s.ctl("status")
 		return err
 	})

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"culvert/aaa/radius/radtest"
 	"culvert/ops/lab/proc"
@@ -56,8 +55,8 @@ func (l *lab) startL2TPNS(x *row) {
 	x.t.Cleanup(func() { _ = syscall.Unmount("/etc/l2tpns", syscall.MNT_DETACH) })
 	d, err := proc.Start(dir, "l2tpns", nil, "/usr/sbin/l2tpns")
 	must(x.t, err)
-	x.t.Cleanup(func() { _ = d.Stop(syscall.SIGKILL, 10*time.Second) })
-	must(x.t, await(20*time.Second, d, func() error {
+	x.t.Cleanup(func() { _ = d.Stop(syscall.SIGKILL, patience) })
+	must(x.t, await(patience, d, func() error {
 		b, err := os.ReadFile(filepath.Join(dir, "l2tpns.txt"))
 		if err == nil && !strings.Contains(string(b), "the master") {
 			err = fmt.Errorf("l2tpns is not master: %s", b)
@@ -73,7 +72,7 @@ func (l *lab) l2tpnsCalls(x *row) {
 	l.startL2TPNS(x)
 	user, report := "alice@forwarded", filepath.Join(l.out, "l2tpns", "lacsim.json")
 	x.check("up", func() error {
-		out, err := output(30*time.Second, filepath.Join(l.bin, "lacsim"), "run", "-q", "--json", report, "--lns", l2tpnsAddr,
+		out, err := output(2*patience, filepath.Join(l.bin, "lacsim"), "run", "-q", "--json", report, "--lns", l2tpnsAddr,
 			"--source", "127.0.0.1", "--user", user, "--password", password, "--auth", "pap", "--called-number", "1234", "--hangup", "lcp",
 			"--traffic", "ping", "--target", coreAddr, "--packets", "5", "--packet-rate", "20")
 		if err != nil {
@@ -95,14 +94,14 @@ func (l *lab) l2tpnsCalls(x *row) {
 		return err
 	})
 	x.check("acct", func() error {
-		start, err := l.radius.await(5*time.Second, user, "Start")
+		start, err := l.radius.await(user, "Start")
 		if err != nil {
 			return err
 		}
 		if start.first("Tunnel-Client-Endpoint:0") != l2tpnsAddr || start.first("Calling-Station-Id") != "" || start.first("Called-Station-Id") != "" {
 			return fmt.Errorf("accounting: the Start says %v", start)
 		}
-		stop, err := l.radius.await(10*time.Second, user, "Stop")
+		stop, err := l.radius.await(user, "Stop")
 		if err == nil && stop.number("Acct-Input-Packets") != 5 {
 			err = fmt.Errorf("accounting: the Stop has %s packets", stop.first("Acct-Input-Packets"))
 		}

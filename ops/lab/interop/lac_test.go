@@ -20,7 +20,7 @@ func prepareGuest(h *guest.Host) error {
 	for _, a := range guestAddrs {
 		script += " && ip addr add " + a + "/24 dev vec0"
 	}
-	if _, err := h.Run(20*time.Second, script); err != nil {
+	if _, err := h.Run(patience, script); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{
@@ -114,8 +114,8 @@ func startLAC(h *guest.Host, cfg lacConfig) (*xl2tpd, error) {
 	if err := h.Put(path.Join(x.dir, "conf"), conf, 0o600); err != nil {
 		return nil, err
 	}
-	_, err := h.Run(10*time.Second, fmt.Sprintf(
-		"cd %s && (xl2tpd -D -c conf -p pid -C control </dev/null >log 2>&1 &) ; for i in 1 2 3 4 5 6 7 8 9; do [ -p control ] && exit 0; sleep 0.2; done; cat log; exit 1", x.dir))
+	_, err := h.Run(patience, fmt.Sprintf(
+		"cd %s && (xl2tpd -D -c conf -p pid -C control </dev/null >log 2>&1 &) ; for i in $(seq 100); do [ -p control ] && exit 0; sleep 0.2; done; cat log; exit 1", x.dir))
 	return x, err
 }
 
@@ -138,15 +138,15 @@ func (x *xl2tpd) tell(command string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	time.Sleep(time.Until(x.last.Add(250 * time.Millisecond)))
-	_, err := x.host.Run(10*time.Second, fmt.Sprintf("echo '%s' > %s/control", command, x.dir))
+	_, err := x.host.Run(patience, fmt.Sprintf("echo '%s' > %s/control", command, x.dir))
 	x.last = time.Now()
 	return err
 }
 
 // stop ends xl2tpd; its pppds end with it.
 func (x *xl2tpd) stop() error {
-	_, err := x.host.Run(20*time.Second, fmt.Sprintf(
-		"cd %s && p=$(cat pid) && kill $p && for i in $(seq 50); do [ -d /proc/$p ] || exit 0; sleep 0.1; done; kill -9 $p", x.dir))
+	_, err := x.host.Run(patience, fmt.Sprintf(
+		"cd %s && p=$(cat pid) && kill $p && for i in $(seq 300); do [ -d /proc/$p ] || exit 0; sleep 0.1; done; kill -9 $p", x.dir))
 	return err
 }
 
@@ -175,20 +175,17 @@ type call struct {
 	used octets
 }
 
-// callSetup bounds a call's set-up: a slow machine, not a slow LNS.
-const callSetup = 10 * time.Second
-
 // dial dials a line and waits until pppd is up.
 func (x *xl2tpd) dial(l line) (*call, error) {
 	up := path.Join(scriptDir, l.name+".up")
-	if _, err := x.host.Run(5*time.Second, "rm -f "+up); err != nil {
+	if _, err := x.host.Run(patience, "rm -f "+up); err != nil {
 		return nil, err
 	}
 	began := time.Now()
 	if err := x.tell("c " + l.name); err != nil {
 		return nil, err
 	}
-	text, err := x.host.Wait(callSetup, up, "\n")
+	text, err := x.host.Wait(patience, up, "\n")
 	if err != nil {
 		return nil, fmt.Errorf("%s did not come up: %w\n%s", l.name, err, x.logs(l.name))
 	}
@@ -205,7 +202,7 @@ func (x *xl2tpd) refused(l line, file, text string) error {
 	if err := x.tell("c " + l.name); err != nil {
 		return err
 	}
-	if _, err := x.host.Wait(callSetup, x.dir+file, text); err != nil {
+	if _, err := x.host.Wait(patience, x.dir+file, text); err != nil {
 		return fmt.Errorf("%s was not refused: %w\n%s", l.name, err, x.logs(l.name))
 	}
 	if _, err := x.host.Get(path.Join(scriptDir, l.name+".up")); err == nil {
@@ -217,7 +214,7 @@ func (x *xl2tpd) refused(l line, file, text string) error {
 // counted is what pppd's device has counted so far, less what IPCP took.
 func (c *call) counted() (sent, received uint64, err error) {
 	stats := "/sys/class/net/" + c.device + "/statistics/"
-	out, err := c.lac.host.Run(5*time.Second, "cat "+stats+"tx_bytes "+stats+"rx_bytes "+path.Join(scriptDir, c.line.name+".base"))
+	out, err := c.lac.host.Run(patience, "cat "+stats+"tx_bytes "+stats+"rx_bytes "+path.Join(scriptDir, c.line.name+".base"))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -231,7 +228,7 @@ func (c *call) counted() (sent, received uint64, err error) {
 // hangUp ends a call from the subscriber's side: pppd says LCP
 // Terminate-Request, then xl2tpd CDN.
 func (c *call) hangUp() error {
-	_, err := c.lac.host.Run(5*time.Second, "kill "+c.pid)
+	_, err := c.lac.host.Run(patience, "kill "+c.pid)
 	return err
 }
 
@@ -239,8 +236,8 @@ func (c *call) hangUp() error {
 type octets struct{ sent, received uint64 }
 
 // ended waits until pppd has taken the call down, and reads from its log what it counted.
-func (c *call) ended(limit time.Duration) (octets, error) {
-	text, err := c.lac.host.Wait(limit, path.Join(c.lac.dir, c.line.name+".pppd"), "Connection terminated.")
+func (c *call) ended() (octets, error) {
+	text, err := c.lac.host.Wait(patience, path.Join(c.lac.dir, c.line.name+".pppd"), "Connection terminated.")
 	if err != nil {
 		return octets{}, fmt.Errorf("%s did not go down: %w\n%s", c.line.name, err, c.lac.logs(c.line.name))
 	}

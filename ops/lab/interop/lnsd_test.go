@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -97,11 +96,11 @@ func startLNSD(t *testing.T, out, bin string, db *pgtest.Server, aaa radius) *ln
 	s.Daemon, err = proc.Start(out, "lnsd", nil, filepath.Join(bin, "lnsd"), "run", "--supervise", "--config", file)
 	must(t, err)
 	t.Cleanup(func() {
-		if err := s.Stop(syscall.SIGTERM, 20*time.Second); err != nil {
+		if err := s.Stop(syscall.SIGTERM, patience); err != nil {
 			t.Error(err)
 		}
 	})
-	must(t, await(30*time.Second, s.Daemon, func() error {
+	must(t, await(patience, s.Daemon, func() error {
 		_, err := s.ctl("status")
 		return err
 	}))
@@ -122,7 +121,7 @@ func build(dir string) error {
 
 // ctl runs lnsctl.
 func (s *lnsd) ctl(args ...string) (string, error) {
-	return output(15*time.Second, filepath.Join(s.bin, "lnsctl"), append([]string{"--address", "unix://" + s.socket}, args...)...)
+	return output(patience, filepath.Join(s.bin, "lnsctl"), append([]string{"--address", "unix://" + s.socket}, args...)...)
 }
 
 // tunnel and session are what is used of lnsctl's JSON.
@@ -164,7 +163,7 @@ func (s *lnsd) list(what string, into any) error {
 
 // checkRow checks that a call's session is in the database.
 func (s *lnsd) checkRow(c *call, id string) error {
-	return await(2*time.Second, s.Daemon, func() error {
+	return await(patience, s.Daemon, func() error {
 		var user, address string
 		err := s.db.QueryRow(context.Background(),
 			"select user_name, host(address) from sessions where acct_session_id = $1", id).Scan(&user, &address)
@@ -181,7 +180,7 @@ func (s *lnsd) checkRow(c *call, id string) error {
 // checkHistory checks that a session's row has moved to the history, with
 // its octets and cause.
 func (s *lnsd) checkHistory(id string, in, out uint64, cause string) error {
-	return await(2*time.Second, nil, func() error {
+	return await(patience, nil, func() error {
 		ctx := context.Background()
 		var n int
 		if err := s.db.QueryRow(ctx, "select count(*) from sessions where acct_session_id = $1", id).Scan(&n); err != nil {

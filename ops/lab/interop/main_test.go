@@ -20,6 +20,10 @@ const (
 	envOut = "CULVERT_INTEROP_OUT"
 )
 
+// patience bounds each wait for what is sure to come. It tells what hangs from what is slow, on a machine that may have a fifth
+// of its speed for minutes, and costs nothing where all is well. How fast we are is for the benchmarks to tell.
+const patience = time.Minute
+
 func TestMain(m *testing.M) {
 	if os.Getenv(envRun) == "" {
 		os.Exit(m.Run()) // the suite skips and says why

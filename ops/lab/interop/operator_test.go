@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // oneCall brings a call up for an operator to end, with a little traffic.
@@ -20,7 +19,7 @@ func (l *lab) oneCall(x *row, name string) *call {
 
 // hungUpByPeer checks that pppd was told of the end by LCP.
 func (c *call) hungUpByPeer() error {
-	_, err := c.lac.host.Wait(5*time.Second, c.lac.dir+"/"+c.line.name+".pppd", "LCP terminated by peer")
+	_, err := c.lac.host.Wait(patience, c.lac.dir+"/"+c.line.name+".pppd", "LCP terminated by peer")
 	return err
 }
 
@@ -95,6 +94,6 @@ func (l *lab) disconnectNobody(x *row) {
 // gracefulStop ends lnsd while a call is up.
 func (l *lab) gracefulStop(x *row) {
 	c := l.oneCall(x, "stop")
-	x.check("end", func() error { return l.lnsd.Stop(syscall.SIGTERM, 15*time.Second) })
+	x.check("end", func() error { return l.lnsd.Stop(syscall.SIGTERM, patience) })
 	l.ended(x, c, byShutdown)
 }

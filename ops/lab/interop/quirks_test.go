@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // What LACs and subscribers do that lns/QUIRKS.md lists, as far as xl2tpd and pppd can be
@@ -140,7 +139,7 @@ func (l *lab) sessionTrace(x *row) {
 			"LCP: recv Terminate-Request", "cause user-request")
 	})
 	x.check("end", func() error { return lac.refused(bad, "/"+bad.name+".pppd", "authentication failed") })
-	time.Sleep(time.Second) // the link says goodbye
+	x.check("end", func() error { return l.nothingOf(bad) })
 	x.check("end", func() error {
 		return l.wantTrace(bad, "PAP: recv Authenticate-Request", "RADIUS: Access-Reject from ", "cause auth-rejected", "PAP: send Authenticate-Nak")
 	})

@@ -107,9 +107,9 @@ func (r radius) records(user string) []record {
 }
 
 // await waits for the first record of a kind (Start, Interim-Update, Stop) of a user.
-func (r radius) await(limit time.Duration, user, kind string) (record, error) {
+func (r radius) await(user, kind string) (record, error) {
 	var found record
-	err := await(limit, nil, func() error {
+	err := await(interim+patience, nil, func() error {
 		for _, rec := range r.records(user) {
 			if rec.first("Acct-Status-Type") == kind {
 				found = rec

@@ -66,7 +66,7 @@ const pingTries = 4
 
 // ping pings from the subscriber to the core and back.
 func (c *call) ping(target string) error {
-	if _, err := c.lac.host.Run(10*time.Second, fmt.Sprintf("ip route replace %s dev %s src %s", target, c.device, c.addr)); err != nil {
+	if _, err := c.lac.host.Run(patience, fmt.Sprintf("ip route replace %s dev %s src %s", target, c.device, c.addr)); err != nil {
 		return err
 	}
 	for _, size := range pingSizes {
@@ -95,7 +95,7 @@ const echoes = "-q -c 3 -i 0.1 -W 2 -s %d -I %s %s"
 
 // pingOut pings from the subscriber.
 func (c *call) pingOut(target string, size int) error {
-	out, err := c.lac.host.Run(30*time.Second, "busybox ping "+fmt.Sprintf(echoes, size, c.addr, target))
+	out, err := c.lac.host.Run(patience, "busybox ping "+fmt.Sprintf(echoes, size, c.addr, target))
 	if err == nil && !strings.Contains(out, " 0% packet loss") {
 		err = fmt.Errorf("packets were lost: %s", out)
 	}
@@ -108,7 +108,7 @@ func (c *call) pingOut(target string, size int) error {
 // pingIn pings to the subscriber.
 func (c *call) pingIn(target string, size int) error {
 	args := append([]string{"ping"}, strings.Fields(fmt.Sprintf(echoes, size, target, c.addr))...)
-	out, err := output(30*time.Second, "busybox", args...)
+	out, err := output(patience, "busybox", args...)
 	if err == nil && !strings.Contains(out, " 0% packet loss") {
 		err = fmt.Errorf("packets were lost: %s", out)
 	}
@@ -122,7 +122,7 @@ func (c *call) pingIn(target string, size int) error {
 // target is ping's.
 func (c *call) transfer(core *core, target string) error {
 	file := fmt.Sprintf("%s/%s.file", scriptDir, c.line.name)
-	out, err := c.lac.host.Run(60*time.Second, fmt.Sprintf(
+	out, err := c.lac.host.Run(2*patience, fmt.Sprintf(
 		// wget sends text only.
 		"busybox wget -q -O %[1]s http://%[2]s:8080/ && sha256sum %[1]s && head -c %[3]d %[1]s | base64 -w 0 > %[1]s.up && "+
 			"busybox wget -q -O - --post-file %[1]s.up http://%[2]s:8080/ && rm -f %[1]s %[1]s.up", file, target, uploadSize))

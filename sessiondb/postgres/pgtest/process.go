@@ -22,7 +22,8 @@ func (s *Server) Restart() error {
 	if s.cmd != nil {
 		return errors.New("pgtest: the server is running")
 	}
-	args := []string{"-D", s.data(), "-k", s.Dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port)}
+	// What a killed server shared in /dev/shm would stay there; its own folder is removed.
+	args := []string{"-D", s.data(), "-k", s.Dir, "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port), "-c", "dynamic_shared_memory_type=mmap"}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
@@ -42,7 +43,7 @@ func (s *Server) Restart() error {
 	}
 	s.cmd, s.exited = cmd, make(chan struct{})
 	go func(exited chan struct{}) { cmd.Wait(); close(exited) }(s.exited)
-	return s.awaitReady(30 * time.Second)
+	return s.awaitReady(time.Minute)
 }
 
 func (s *Server) awaitReady(limit time.Duration) error {
