@@ -91,7 +91,7 @@ func (m *mode) round(t *testing.T, db *pgtest.Server, calls int) {
 	text := fmt.Sprintf(durabilityConfig, l.port, l.radius.AuthAddr(), l.radius.AcctAddr(), radiusSecret, l.dir, database)
 	must(t, os.WriteFile(filepath.Join(l.dir, "lnsd.yaml"), []byte(text), 0o600))
 	l.start()
-	defer func() { _ = l.lnsd.Stop(syscall.SIGKILL, 10*time.Second) }()
+	defer func() { _ = l.lnsd.Stop(syscall.SIGKILL, patience) }()
 	l.calls(100) // so that everything is warm
 	before := [2]time.Duration{l.cpu(l.lnsd.PID()), l.cpu(postmaster(t, db))}
 	r := l.calls(calls)

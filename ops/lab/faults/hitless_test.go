@@ -53,9 +53,9 @@ func newHitless(t *testing.T) *lab {
 	l.start()
 	t.Cleanup(func() {
 		if l.lacs != nil {
-			_ = l.lacs.Stop(syscall.SIGINT, 10*time.Second)
+			_ = l.lacs.Stop(syscall.SIGINT, patience)
 		}
-		if err := l.lnsd.Stop(syscall.SIGINT, 30*time.Second); err != nil {
+		if err := l.lnsd.Stop(syscall.SIGINT, patience); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
@@ -153,7 +153,7 @@ func TestHitlessUnderLoad(t *testing.T) {
 		pid, err := l.child()
 		must(t, err)
 		must(t, syscall.Kill(pid, syscall.SIGKILL))
-		must(t, proc.Await(20*time.Second, 20*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
+		must(t, proc.Await(patience, 20*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
 	}
 	time.Sleep(2 * time.Second)
 	r := l.hangUpReport(t)
@@ -163,7 +163,7 @@ func TestHitlessUnderLoad(t *testing.T) {
 	if r.Sessions.Up < int64(rate) {
 		t.Errorf("only %d calls came up", r.Sessions.Up)
 	}
-	must(t, proc.Await(40*time.Second, 100*time.Millisecond, nil, func() error {
+	must(t, proc.Await(patience, 100*time.Millisecond, nil, func() error {
 		c := l.radius.Counts()
 		if c.Starts != c.Stops || c.Open != 0 || int64(c.Starts) < r.Sessions.Up || c.StopsWithoutStart+c.RecordsAfterStop != 0 {
 			return fmt.Errorf("%d sessions came up; accounting has %+v", r.Sessions.Up, c)

@@ -19,7 +19,7 @@ import (
 func TestBadJournalStopsTheStart(t *testing.T) {
 	l := newLab(t, nil)
 	l.dial()
-	if err := l.lnsd.Stop(syscall.SIGKILL, 10*time.Second); err != nil {
+	if err := l.lnsd.Stop(syscall.SIGKILL, patience); err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(l.dir, "journal")
@@ -83,7 +83,7 @@ func startFails(t *testing.T, conf string) (string, error) {
 	select {
 	case err := <-done:
 		return out.String(), err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		_ = cmd.Process.Kill()
 		<-done
 		t.Fatalf("lnsd has started:\n%s", out.String())

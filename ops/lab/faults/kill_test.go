@@ -50,7 +50,7 @@ func (l *lab) kill(g syscall.Signal) (o outage) {
 			n := c.Packets.Sent - c.Packets.Answered
 			seen, least = append(seen, sample{at, n}), min(least, n)
 		}
-		if at > 30*time.Second {
+		if at > patience {
 			l.t.Fatalf("%v after the kill: %+v, before it %+v\n%s", at, c, before, l.lnsd.Tail(20))
 		}
 	}
@@ -66,7 +66,7 @@ const killTwice = syscall.SIGKILL | 0x100
 // killAgain kills the successor of a process at a random moment of its recovery.
 func (l *lab) killAgain(dead int) {
 	l.t.Helper()
-	must(l.t, proc.Await(20*time.Second, time.Millisecond, l.lnsd, func() error {
+	must(l.t, proc.Await(patience, time.Millisecond, l.lnsd, func() error {
 		pid, err := l.child()
 		if err == nil && pid == dead {
 			err = errors.New("the old process is there still")

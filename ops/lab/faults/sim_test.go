@@ -67,7 +67,7 @@ func (l *lab) dialWith(tunnels, each int, more ...string) {
 	ready := filepath.Join(l.dir, "ready.json")
 	os.Remove(ready)
 	l.run(tunnels, each, append(more, "--ready-file", ready, "--json", filepath.Join(l.dir, "report.json"))...)
-	must(l.t, proc.Await(120*time.Second, 50*time.Millisecond, l.lacs, func() error {
+	must(l.t, proc.Await(patience, 50*time.Millisecond, l.lacs, func() error {
 		c, err := l.ask()
 		if err == nil && c.Sessions.Now != int64(tunnels*each) {
 			err = fmt.Errorf("%d of %d sessions are up", c.Sessions.Now, tunnels*each)
@@ -95,7 +95,7 @@ func (l *lab) run(tunnels, each int, more ...string) {
 func (l *lab) ids() []string {
 	l.t.Helper()
 	var ids []string
-	must(l.t, proc.Await(30*time.Second, 100*time.Millisecond, l.lnsd, func() error {
+	must(l.t, proc.Await(patience, 100*time.Millisecond, l.lnsd, func() error {
 		out, err := l.ctl("session", "list", "--state", "up", "-o", "json")
 		if err != nil {
 			return err
@@ -119,7 +119,7 @@ func (l *lab) hangUpReport(t *testing.T) (r simCounters) {
 	t.Helper()
 	fmt.Fprintln(l.stdin, "hangup")
 	l.stdin.Close()
-	err := l.lacs.Wait(60 * time.Second)
+	err := l.lacs.Wait(patience)
 	b, rerr := os.ReadFile(filepath.Join(l.dir, "report.json"))
 	if rerr != nil {
 		t.Fatalf("lacsim has not reported: %v\n%s", err, l.lacs.Tail(20))

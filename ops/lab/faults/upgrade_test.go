@@ -43,7 +43,7 @@ func TestUpgrade(t *testing.T) {
 	l := newHitless(t)
 	old, here := filepath.Join(bin, "lnsd"), filepath.Join(l.dir, "lnsd")
 	// From a place of its own, where it can be replaced.
-	must(t, l.lnsd.Stop(syscall.SIGINT, 20*time.Second))
+	must(t, l.lnsd.Stop(syscall.SIGINT, patience))
 	install(t, old, here)
 	l.program = here
 	l.start()
@@ -64,14 +64,14 @@ func TestUpgrade(t *testing.T) {
 	pid, err := l.child()
 	must(t, err)
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
-	must(t, proc.Await(20*time.Second, 50*time.Millisecond, l.lnsd, func() error {
+	must(t, proc.Await(patience, 50*time.Millisecond, l.lnsd, func() error {
 		if text := l.lnsd.Tail(40); !strings.Contains(text, "a newer lnsd has written it; start that one again") {
 			return os.ErrNotExist
 		}
 		return nil
 	}))
 	install(t, next, here)
-	must(t, proc.Await(30*time.Second, 100*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
+	must(t, proc.Await(patience, 100*time.Millisecond, l.lnsd, func() error { _, err := l.ctl("status"); return err }))
 	if after := l.ids(); !slices.Equal(before, after) {
 		t.Fatalf("%d sessions before the mistake, %d after", len(before), len(after))
 	}
