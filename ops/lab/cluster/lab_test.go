@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,7 +130,6 @@ func newLabBy(t *testing.T, db *pgtest.Server, s setup) *lab {
 	l := &lab{family: s.family, t: t, dir: dir, db: db, nodes: map[string]*node{},
 		tunnels: 4, each: 20, lns: s.family.service[:], rate: "5"}
 	l.network()
-	l.dbURL = db.NewDatabase(t)
 	l.radius, err = radtest.New(radtest.Config{Secret: []byte(radiusSecret), AnyPassword: password,
 		Auth: netip.MustParseAddrPort("0.0.0.0:1812"), Acct: netip.MustParseAddrPort("0.0.0.0:1813")})
 	must(t, err)
@@ -143,23 +143,63 @@ func newLabBy(t *testing.T, db *pgtest.Server, s setup) *lab {
 		proxy(t, fmt.Sprint("0.0.0.0:", port), fmt.Sprint("127.0.0.1:", to))
 		hosts = append(hosts, fmt.Sprintf("10.3.LINK.254:%d", port))
 	}
-	name := l.dbURL[strings.LastIndexByte(l.dbURL, '/')+1:]
 	for i, n := range []string{"a", "b"} {
-		at := strings.ReplaceAll(strings.Join(hosts, ","), "LINK", fmt.Sprint(i+1))
-		url := "postgres://postgres@" + at + "/" + name + "&connect_timeout=2&target_session_attrs=read-write"
-		text := fmt.Sprintf(config, n, l.l2tp(0), l.l2tp(1), i+1, radiusSecret, dir, url, s.extra, l.l2tp(i), lease, l.peer(i+1), l.lacs)
-		must(t, os.WriteFile(filepath.Join(dir, n+".yaml"), []byte(text), 0o600))
 		l.nodes[n] = &node{name: n, l: l, index: i + 1}
 	}
 	t.Cleanup(l.end)
-	l.nodes["a"].start()
-	l.nodes["b"].start()
-	l.owns("a", "b")
+	for try := 1; !l.begin(db, s.extra, hosts); try++ {
+		if try == tries {
+			t.Fatalf("%d times a node was so late that the other took its address", tries)
+		}
+	}
 	l.known()
 	// Each renews three times in a lease, and so has on its disk what the other has claimed. Who starts without the
 	// database, and hears of claims that it did not know, has to wait for the database.
 	time.Sleep(lease)
 	return l
+}
+
+// tries is how often a cluster is begun.
+const tries = 6
+
+// begin starts the nodes on an empty database, and tells whether each has got the address that it prefers. On a machine that
+// stands still for seconds one of them may be so late that the other takes over for it, as it should; then all is as before.
+func (l *lab) begin(db *pgtest.Server, extra string, hosts []string) bool {
+	l.t.Helper()
+	l.dbURL = db.NewDatabase(l.t)
+	name := l.dbURL[strings.LastIndexByte(l.dbURL, '/')+1:]
+	for i, n := range []string{"a", "b"} {
+		at := strings.ReplaceAll(strings.Join(hosts, ","), "LINK", fmt.Sprint(i+1))
+		url := "postgres://postgres@" + at + "/" + name + "&connect_timeout=2&target_session_attrs=read-write"
+		text := fmt.Sprintf(config, n, l.l2tp(0), l.l2tp(1), i+1, radiusSecret, l.dir, url, extra, l.l2tp(i), lease, l.peer(i+1), l.lacs)
+		must(l.t, os.WriteFile(filepath.Join(l.dir, n+".yaml"), []byte(text), 0o600))
+	}
+	l.nodes["a"].start()
+	l.nodes["b"].start()
+	if l.inPlace() {
+		return true
+	}
+	for n, x := range l.nodes {
+		l.t.Logf("%s begins anew:\n%s", n, x.d.Tail(20))
+		must(l.t, x.d.Stop(syscall.SIGTERM, patience))
+		must(l.t, os.RemoveAll(filepath.Join(l.dir, "journal-"+n)))
+	}
+	return false
+}
+
+// inPlace waits until all service addresses are served, and tells whether each is by the node that prefers it.
+func (l *lab) inPlace() (is bool) {
+	defer l.stage("inPlace")()
+	l.t.Helper()
+	must(l.t, proc.Await(patience, 100*time.Millisecond, nil, func() error {
+		a, b := l.nodes["a"].serving(), l.nodes["b"].serving()
+		is = slices.Equal(a, []string{l.l2tp(0).String()}) && slices.Equal(b, []string{l.l2tp(1).String()})
+		if len(a)+len(b) != len(l.lns) {
+			return fmt.Errorf("a serves %v, and b %v", a, b)
+		}
+		return nil
+	}))
+	return is
 }
 
 // stage tells, in what it gives, how long something took, if that was long.
