@@ -93,7 +93,11 @@ func (l *lab) initMessage(x *lac, version int) error {
 		return err
 	}
 	x.swan.drop("anybody")
-	return nil
+	// tcpdump writes when the kernel thinks it worth while.
+	return until(30*time.Second, func() error {
+		_, err := l.sh("wan", 10*time.Second, `test "$(stat -c %%s %s/init.pcap)" -gt 40`, dir)
+		return err
+	})
 }
 
 // flood starts a flood.
