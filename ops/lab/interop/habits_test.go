@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // More of lns/QUIRKS.md that needs something done while the call is being set up, or while it is up.
@@ -62,13 +64,14 @@ func (l *lab) slowAnswer(x *row) {
 	must(x.t, err)
 	must(x.t, syscall.Kill(pid, syscall.SIGSTOP))
 	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
-	twice := make(chan error, 1)
-	go func() {
-		twice <- await(patience, nil, came())
-		_ = syscall.Kill(pid, syscall.SIGCONT)
-	}()
+	var twice errgroup.Group
+	twice.Go(func() error {
+		err := await(patience, nil, came())
+		return errors.Join(err, syscall.Kill(pid, syscall.SIGCONT))
+	})
+	defer func() { _ = twice.Wait() }() // where the call does not come up
 	c := l.up(x, lac, ln)
-	x.check("up", func() error { return <-twice })
+	x.check("up", twice.Wait)
 	x.check("up", func() error { return l.checkTunnels("slow-answer", 1) })
 	x.check("ping", func() error { return c.ping(coreAddr) })
 	l.started(x, c)
